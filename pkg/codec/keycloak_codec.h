@@ -24,14 +24,19 @@ struct realm_key {
     bool certificate_unreadable; /* there was one, and it could not be read or holds another key */
 };
 
+struct realm_active { /* which key signs for an algorithm */
+    char *kid;    /* malloc'ed, at most LIMIT_KID bytes */
+    char alg[16];
+};
+
+/* Arrays are malloc'ed in the size they need: one reading is held for each of up to thousands of rotations. */
 struct realm_keys {
-    struct realm_key keys[LIMIT_KEYS]; /* use=sig, asymmetric; DISABLED ones too, from /keys */
+    struct realm_key *keys; /* use=sig, asymmetric; DISABLED ones too, from /keys; at most LIMIT_KEYS */
     size_t count;
     size_t skipped;     /* symmetric, encryption, unknown: not ours to trust */
     size_t unreadable;  /* signing keys that could not be read: the reading is not complete */
     char unreadable_why[256]; /* of the first */
-    char active[16][LIMIT_KID + 1]; /* /keys "active": kid per algorithm, those of use sig */
-    char active_alg[16][16];
+    struct realm_active *active; /* /keys "active": kid per algorithm, those of use sig; at most 16 */
     size_t active_count;
     char duplicate_kid[LIMIT_KID + 1]; /* the same kid with different keys; "" none */
 };
