@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * arena: memory that is freed together. {0} is an empty arena. Never holds secrets.
- * arena_alloc gives zeroed memory aligned for any type, or NULL past `max` (0 = LIMIT_ARENA) or out of
- * memory; `failed` stays true then, so that a decoder may check once at its end. */
+ * arena_alloc gives zeroed memory aligned for any type, or NULL past `max` (0 = LIMIT_ARENA) or out
+ * of memory; `failed` stays true then, so that a decoder may check once at its end. */
 #ifndef KEYTURN_BASE_ARENA_H
 #define KEYTURN_BASE_ARENA_H
 
@@ -23,7 +23,7 @@ struct arena {
 
 void *arena_alloc(struct arena *a, size_t size);
 void *arena_array(struct arena *a, size_t count, size_t size); /* overflow-safe */
-char *arena_strdup(struct arena *a, const char *text); /* NULL gives NULL */
+char *arena_strdup(struct arena *a, const char *text);         /* NULL gives NULL */
 char *arena_str(struct arena *a, struct str s);
 char *arena_printf(struct arena *a, const char *fmt, ...) ATTR_PRINTF(2, 3);
 void arena_reset(struct arena *a);   /* all pieces gone, first block kept for the next pass */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * buf: growing bytes with a ceiling. `struct buf cleanup_buf b = {0};` is empty and has the default
- * ceiling LIMIT_BUF. Appending past the ceiling or out of memory sets `failed`, drops nothing that is
- * there and makes every later append a no-op, so that a chain of appends is checked once, at its end.
- * data is always NUL-terminated when not NULL. */
+ * ceiling LIMIT_BUF. Appending past the ceiling or out of memory sets `failed`, drops nothing that
+ * is there and makes every later append a no-op, so that a chain of appends is checked once, at its
+ * end. data is always NUL-terminated when not NULL. What is appended must not lie inside the buf
+ * itself. */
 #ifndef KEYTURN_BASE_BUF_H
 #define KEYTURN_BASE_BUF_H
 
@@ -16,9 +17,10 @@ struct buf {
     char *data; /* owned */
     size_t len;
     size_t cap;
-    size_t max;  /* 0 = LIMIT_BUF */
+    size_t max; /* 0 = LIMIT_BUF */
     bool failed;
-    bool secret; /* wiped whenever memory is given back, at growth too; set before the first append */
+    bool secret; /* wiped whenever memory is given back, at growth too; set before the first append
+                  */
 };
 
 void buf_append(struct buf *b, const void *data, size_t len);
@@ -34,7 +36,8 @@ void buf_clear(struct buf *b);               /* empty again, memory and ceiling 
 void buf_release(struct buf *b);             /* gives memory back (wiped when secret); {0} again */
 struct str buf_view(const struct buf *b);
 const char *buf_text(const struct buf *b); /* "" when empty; never NULL */
-/* Takes the bytes out as a malloc'ed string (never NULL unless failed); b is empty afterwards. */
+/* Takes the bytes out as a malloc'ed string (NULL only when failed, the bytes are gone then); b is
+ * empty afterwards, its ceiling and secrecy kept. The caller wipes a secret before free. */
 char *buf_take(struct buf *b);
 
 #define cleanup_buf ATTR_CLEANUP(buf_release)

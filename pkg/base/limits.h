@@ -10,8 +10,9 @@
 #define LIMIT_LIST_PAGE (16UL << 20)  /* one page of a list */
 #define LIMIT_ANSWER (2UL << 20)      /* any other answer of the API server */
 #define LIMIT_KEYCLOAK_ANSWER (1UL << 20) /* keys, components, JWKS, discovery, token */
-#define LIMIT_JSON_DEPTH 64           /* nesting of outside JSON */
-#define LIMIT_OBJECT_BYTES (1000UL << 10) /* what we publish into one Secret or ConfigMap: 1 MiB is the server's */
+#define LIMIT_JSON_DEPTH 64               /* nesting of outside JSON */
+#define LIMIT_OBJECT_BYTES \
+    (1000UL << 10)                    /* one Secret or ConfigMap of ours; the server's is 1 MiB */
 #define LIMIT_KEYS 64                 /* signing keys of one realm */
 #define LIMIT_KID 256                 /* bytes of a kid */
 #define LIMIT_CERT_BYTES (16UL << 10) /* one DER certificate */
@@ -21,7 +22,7 @@
 #define LIMIT_NAME 253                /* DNS subdomain */
 #define LIMIT_URL 512
 #define LIMIT_CA_BUNDLE (512UL << 10)
-#define LIMIT_ROTATIONS 5000          /* KeyRotations held */
+#define LIMIT_ROTATIONS 5000 /* KeyRotations held */
 #define LIMIT_WORKLOADS 50000
 #define LIMIT_PODS 200000
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * map: text to pointer, insertion by key, seeded hash. Keys are copied, values are the caller's.
- * {0} is an empty map. Not safe to change while iterating, except map_remove of the current entry. */
+ * {0} is an empty map. Not safe to change while iterating, except map_remove of the current entry
+ * (its key is freed by that). The order of iteration means nothing. */
 #ifndef KEYTURN_BASE_MAP_H
 #define KEYTURN_BASE_MAP_H
 
@@ -15,6 +16,7 @@ struct map {
     struct map_slot *slots;
     size_t cap;
     size_t count;
+    size_t used; /* count and the marks of removed entries */
     uint64_t seed;
 };
 

@@ -24,6 +24,7 @@ bool text_starts_with(const char *text, const char *prefix);
 /* Decimal digits only, the whole view; false on anything else or overflow. */
 bool str_to_u64(struct str a, uint64_t *ret);
 /* snprintf into dst that says in its result whether all of it fitted. */
-bool text_format(char *dst, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool text_format(char *dst, size_t size, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * http: requests without waiting; the one seam between Keyturn and every server. Knows nothing of
- * Kubernetes or Keycloak. The real port is http_curl_new (libcurl multi on the loop); simulations may
- * bring their own.
+ * Kubernetes or Keycloak. The real port is http_curl_new (libcurl multi on the loop); simulations
+ * may bring their own.
  *
- * Rules kept by the real port: no redirects, no cookies, no proxies, HTTP/1.1, TLS 1.2 at least, names resolved
- * off the loop by c-ares with a deadline (then pinned for that connection), every request has a
- * deadline, every body a ceiling. Answers to a call come from the loop, never from inside http_submit. */
+ * Rules kept by the real port: no redirects, no cookies, no proxies, HTTP/1.1, TLS 1.2 at least,
+ * names resolved off the loop by c-ares with a deadline (then pinned for that connection), every
+ * request has a deadline, every body a ceiling. Answers to a call come from the loop, never from
+ * inside http_submit. */
 #ifndef KEYTURN_IO_HTTP_H
 #define KEYTURN_IO_HTTP_H
 
@@ -32,7 +33,8 @@ struct http_header {
     const char *value;
 };
 
-/* TLS material, PEM texts owned by the caller and copied at submit. NULL ca = the system's bundle. */
+/* TLS material, PEM texts owned by the caller and copied at submit. NULL ca = the system's bundle.
+ */
 struct http_tls {
     const char *ca_pem;
     const char *cert_pem;
@@ -46,7 +48,7 @@ struct http_request {
     const char *url;    /* absolute http(s) URL */
     const struct http_header *headers;
     size_t headers_count;
-    struct str body; /* copied at submit */
+    struct str body;            /* copied at submit */
     const struct http_tls *tls; /* NULL for defaults */
     enum http_lane lane;
     int timeout_ms;      /* whole request; for streams: until the headers are there */
@@ -56,10 +58,10 @@ struct http_request {
 };
 
 struct http_response {
-    int status;      /* 0 = no answer: see err */
-    struct str body; /* not for streams with a 2xx; valid during the call only */
+    int status;               /* 0 = no answer: see err */
+    struct str body;          /* not for streams with a 2xx; valid during the call only */
     const char *content_type; /* "" when absent */
-    struct err err;  /* ERR_NONE for every answer that arrived whole, whatever its status */
+    struct err err; /* ERR_NONE for every answer that arrived whole, whatever its status */
     int retry_after_s;
     int64_t elapsed_ms;
 };
@@ -80,14 +82,16 @@ struct http_port {
     void (*cancel)(struct http_port *port, struct http_call *call);
 };
 
-/* Never NULL unless out of memory (then on_done is not called). Any other failure comes to on_done. */
+/* Never NULL unless out of memory (then on_done is not called). Any other failure comes to on_done.
+ */
 struct http_call *http_submit(struct http_port *port, const struct http_request *request,
                               const struct http_sink *sink);
 /* on_done is not called any more. A write may have happened all the same. NULL is fine. */
 void http_cancel(struct http_port *port, struct http_call *call);
 
 /* One line for each finished request, for metrics: host ("host:port"), status or 0. */
-typedef void http_observer_fn(void *ctx, const char *host, enum http_lane lane, int status, int64_t elapsed_ms);
+typedef void http_observer_fn(void *ctx, const char *host, enum http_lane lane, int status,
+                              int64_t elapsed_ms);
 
 struct http_curl_options {
     int max_connections[HTTP_LANE_COUNT]; /* 0 = default of the lane: 16, no limit, 1, 2, 16 */
@@ -98,7 +102,8 @@ struct http_curl_options {
 };
 
 /* loop outlives the port. http_curl_free cancels everything under way. */
-struct http_port *http_curl_new(struct loop *loop, const struct http_curl_options *options, struct err *err);
+struct http_port *http_curl_new(struct loop *loop, const struct http_curl_options *options,
+                                struct err *err);
 void http_curl_free(struct http_port *port);
 
 /* Percent-encodes everything but RFC 3986 unreserved characters. */

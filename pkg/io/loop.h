@@ -34,13 +34,15 @@ int64_t loop_clock_ms(void);                  /* CLOCK_BOOTTIME, read now */
 int64_t loop_wall_us(void);                   /* CLOCK_REALTIME, read now */
 
 /* Watches fd; a second call changes events or callback. events 0 stops watching. */
-int loop_watch(struct loop *loop, int fd, unsigned events, loop_fd_fn *fn, void *ctx, struct err *err);
+int loop_watch(struct loop *loop, int fd, unsigned events, loop_fd_fn *fn, void *ctx,
+               struct err *err);
 /* Sets or moves a timer. due_ms is on the clock of loop_now_ms. */
 void loop_timer_at(struct loop *loop, struct loop_timer *timer, int64_t due_ms);
 void loop_timer_in(struct loop *loop, struct loop_timer *timer, int64_t delay_ms);
 void loop_timer_cancel(struct loop *loop, struct loop_timer *timer);
 /* Calls fn at each SIGTERM and SIGINT (blocked for the process from then on). */
-int loop_on_stop_signal(struct loop *loop, void (*fn)(void *ctx, int signal), void *ctx, struct err *err);
+int loop_on_stop_signal(struct loop *loop, void (*fn)(void *ctx, int signal), void *ctx,
+                        struct err *err);
 
 void loop_run_ready(struct loop *loop); /* everything that is due now, then returns */
 void loop_run(struct loop *loop);       /* until loop_stop */

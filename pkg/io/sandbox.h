@@ -6,11 +6,11 @@
 
 #include "base/err.h"
 
-/* First thing in main: no core dumps (RLIMIT_CORE 0, PR_SET_DUMPABLE 0), no_new_privs, SIGPIPE ignored,
- * umask 077. */
+/* First thing in main: no core dumps (RLIMIT_CORE 0, PR_SET_DUMPABLE 0), no_new_privs, SIGPIPE
+ * ignored, umask 077. */
 int sandbox_early(struct err *err);
-/* After configuration is read: seccomp filter (libseccomp; default action: kill the process; no execve,
- * ptrace, mount, ...). Threads of libraries may still start. */
+/* After configuration is read: seccomp filter (libseccomp; default action: kill the process; no
+ * execve, ptrace, mount, ...). Threads of libraries may still start. */
 int sandbox_final(struct err *err);
 
 #endif
