@@ -88,8 +88,8 @@ $(1)/libkeyturn.a: $(LIB_SRC:%.c=$(1)/obj/%.o)
 
 $(1)/flags: FORCE
 	@mkdir -p $$(@D)
-	@echo '$(3) $(CPPFLAGS) $(CFLAGS_ALL) $(CFLAGS_$(2))' | cmp -s - $$@ || \
-		echo '$(3) $(CPPFLAGS) $(CFLAGS_ALL) $(CFLAGS_$(2))' > $$@
+	@flags='$(3) $(CPPFLAGS) $(CFLAGS_ALL) $(CFLAGS_$(2)) $(LDFLAGS_ALL)'; \
+		cmp -s - $$@ <<< "$$$$flags" || echo "$$$$flags" > $$@
 
 $(patsubst %.c,$(1)/obj/%.o,$(filter %/version.c,$(LIB_SRC) $(CMD_SRC))): $(BUILD)/version
 $(1)/obj/%/version.o: DEFS = -DKEYTURN_VERSION='"$(VERSION)"'
@@ -102,7 +102,7 @@ $(eval $(call RULES,$(FUZZ),fuzz,clang-16))
 # $(1) command, $(2) variant
 define CMD_RULES
 $(BUILD)/$(2)$(SUFFIX)/$(1): $(patsubst %.c,$(BUILD)/$(2)$(SUFFIX)/obj/%.o,$(filter cmd/$(1)/%,$(CMD_SRC))) \
-		$(BUILD)/$(2)$(SUFFIX)/libkeyturn.a
+		$(BUILD)/$(2)$(SUFFIX)/libkeyturn.a $(BUILD)/$(2)$(SUFFIX)/flags
 	$$(call LINK,$(CC),$(2))
 endef
 $(foreach v,$(VARIANTS),$(foreach c,$(CMDS),$(eval $(call CMD_RULES,$c,$v))))
