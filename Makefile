@@ -14,6 +14,7 @@ BUILD ?= build
 VARIANT ?= debug
 FUZZ_SECONDS ?= 30
 IMAGE ?= localhost/keyturn:dev
+IMAGE_TAR ?= $(BUILD)/keyturn-image.tar
 ifneq ($(filter default undefined,$(origin CC)),)
 CC := gcc
 endif
@@ -173,7 +174,7 @@ bench: release ## the numbers of README.md, with spread
 
 # --- image, demo ---------------------------------------------------------------------------------
 image: release ## OCI archive build/keyturn-image.tar, no container engine needed (IMAGE=name:tag)
-	@hack/image/build --name '$(IMAGE)' --from $(BUILD)/release$(SUFFIX) --output $(BUILD)/keyturn-image.tar
+	@hack/image/build --name '$(IMAGE)' --from $(BUILD)/release$(SUFFIX) --output $(IMAGE_TAR)
 
 demo: ## the main job on a live cluster; stays up
 	@hack/demo/demo

@@ -35,10 +35,11 @@ def out_of_make(name):
 
 
 @pytest.fixture(scope="module")
-def image():
+def image(tmp_path_factory):
     """Path of the archive, built here from this tree."""
-    make(TOP, "image", f"IMAGE={NAME}")
-    return os.path.join(TOP, "build", "keyturn-image.tar")
+    path = str(tmp_path_factory.mktemp("image") / "image.tar")
+    make(TOP, "image", f"IMAGE={NAME}", f"IMAGE_TAR={path}")
+    return path
 
 
 @pytest.fixture(scope="module")
