@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * workqueue: keys that are due, each at most once, after client-go's workqueue: a key added while it
- * is being worked on comes back once after workqueue_done. Pure: time is passed in (milliseconds on any
- * monotonic clock). A key taken is the queue's until workqueue_done; at most one worker has a key. */
+ * workqueue: keys that are due, each at most once, after client-go's workqueue: a key added while
+ * it is being worked on comes back once after workqueue_done. Pure: time is passed in (milliseconds
+ * on any monotonic clock). A key taken is the queue's until workqueue_done; at most one worker has
+ * a key. */
 #ifndef KEYTURN_WORKQUEUE_WORKQUEUE_H
 #define KEYTURN_WORKQUEUE_WORKQUEUE_H
 
@@ -26,7 +27,8 @@ void workqueue_drop(struct workqueue *q, const char *key);
 int64_t workqueue_next_due_ms(const struct workqueue *q);
 size_t workqueue_depth(const struct workqueue *q); /* waiting and due or not */
 
-/* Exponential delay with jitter: base 250 ms doubled per try up to cap_ms, plus up to a quarter by `random`. */
+/* Exponential delay with jitter: base 250 ms doubled per try up to cap_ms, plus up to a quarter by
+ * `random`. */
 int64_t workqueue_backoff_ms(unsigned tries, int64_t cap_ms, uint32_t random);
 
 #endif
