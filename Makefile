@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .SUFFIXES:
 JOBS ?= 2
-MAKEFLAGS += --no-builtin-rules --no-builtin-variables --no-print-directory --output-sync=target
+MAKEFLAGS += --no-builtin-rules --no-builtin-variables --no-print-directory
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(JOBS)
 endif
@@ -19,6 +19,8 @@ ifneq ($(filter default undefined,$(origin CC)),)
 CC := gcc
 endif
 Q := $(if $(V),,@)
+# A program that calls make itself: it gets a make of its own, not a share of this one's jobs.
+RUN := @env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
 
 VARIANTS := debug release asan
 # gcc owns build/<variant>; another compiler gets build/<variant>-<compiler>, so that both stay warm.
@@ -158,29 +160,29 @@ tidy: ## ceilings: function, file and line length, parameters, clocks, contracts
 	@hack/tidy
 
 lint: | $(BUILD)/.setup-lint ## clang-format, clang-tidy, gcc -fanalyzer, shellcheck, Python; only what changed
-	@hack/lint
+	$(RUN) hack/lint
 
 fmt: | $(BUILD)/.setup-lint ## reformat all C
-	@hack/lint --fix
+	$(RUN) hack/lint --fix
 
 check: | $(BUILD)/.setup-build $(BUILD)/.setup-lint ## build, unit, floors, tidy, lint: under 3 minutes
-	@hack/check
+	$(RUN) hack/check
 
 test: ## everything: check, clang, fuzz, image, chart, end to end, bench smoke
-	@tests/run
+	$(RUN) tests/run
 
 bench: release ## the numbers of README.md, with spread
-	@tests/bench/run
+	$(RUN) tests/bench/run
 
 # --- image, demo ---------------------------------------------------------------------------------
 image: release ## OCI archive build/keyturn-image.tar, no container engine needed (IMAGE=name:tag)
 	@hack/image/build --name '$(IMAGE)' --from $(BUILD)/release$(SUFFIX) --output $(IMAGE_TAR)
 
 demo: ## the main job on a live cluster; stays up
-	@hack/demo/demo
+	$(RUN) hack/demo/demo
 
 demo-down: ## remove every trace of the demo
-	@hack/demo/demo down
+	$(RUN) hack/demo/demo down
 
 clean: ## remove build/
 	@rm -rf $(BUILD)
