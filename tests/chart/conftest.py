@@ -2,51 +2,13 @@
 """Rendering the chart with helm: no cluster, no network."""
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 
 import pytest
 import yaml
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-CHART = ROOT / "charts" / "keyturn"
-
-
-class Refused(Exception):
-    """helm refused the values; str() is what it said."""
-
-
-class Rendered:
-    """What `helm template` made, found by kind and name."""
-
-    def __init__(self, objects):
-        self.objects = objects
-
-    def kinds(self):
-        return sorted({o["kind"] for o in self.objects})
-
-    def all(self, kind):
-        return [o for o in self.objects if o["kind"] == kind]
-
-    def get(self, kind, name=None, namespace=None):
-        found = [o for o in self.all(kind)
-                 if name in (None, o["metadata"]["name"])
-                 and namespace in (None, o["metadata"].get("namespace"))]
-        assert len(found) == 1, f"{kind} {namespace}/{name}: {len(found)} of {[o['metadata']['name'] for o in self.all(kind)]}"
-        return found[0]
-
-    @property
-    def pod(self):
-        return self.get("Deployment")["spec"]["template"]["spec"]
-
-    @property
-    def container(self):
-        return self.pod["containers"][0]
-
-    @property
-    def args(self):
-        return self.container["args"]
+from rendering import CHART, Refused, Rendered
 
 
 def cached(run):
@@ -69,9 +31,8 @@ def helm():
         pytest.fail('no helm: set HELM, or put it on PATH with eval "$(tests/cluster/cluster env)"')
 
     def run(*args):
-        env = {k: v for k, v in os.environ.items() if k != "KUBECONFIG"}
-        done = subprocess.run([program, *map(str, args)], capture_output=True, text=True, timeout=60,
-                              env=env | {"KUBECONFIG": "/dev/null"}, check=False)
+        done = subprocess.run([program, *map(str, args)], capture_output=True, text=True, timeout=60, check=False,
+                              env={**os.environ, "KUBECONFIG": "/dev/null"})
         if done.returncode != 0:
             raise Refused(done.stderr)
         return done.stdout

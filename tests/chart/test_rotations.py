@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from conftest import ROOT, Refused
+from rendering import ROOT, Refused
 
 KEYCLOAK = {"url": "http://keycloak.auth.svc:8080", "realm": "prod", "credentials": {"secret": {"name": "login"}}}
 IN_CLUSTER_KEYS = "http://keycloak.auth.svc:8080/realms/prod/protocol/openid-connect/certs"

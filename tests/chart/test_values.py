@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from conftest import CHART, ROOT, Refused
+from rendering import CHART, ROOT, Refused
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of every end-to-end test; what they are made of is in harness.py."""
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from harness import CLUSTER, IMAGE, ROOT, Http, Kube, fresh_namespace, installed, run
+
+summary = pytest.StashKey[list]()
+
+
+def pytest_configure(config):
+    config.stash[summary] = []
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for line in config.stash[summary]:
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def tell(request):
+    """tell(line) prints a line at the end of the run, also where everything passed."""
+    return request.config.stash[summary].append
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Brings the cluster up, or finds it up; its environment (KUBECONFIG, PATH, KEYCLOAK_…) becomes this process's. Returns its number."""
+    if os.environ.get("CLUSTER"):
+        os.environ["KUBECONFIG"] = os.environ["CLUSTER"]
+        yield "own"
+        return
+    number = os.environ.setdefault("KEYTURN_CLUSTER", "9")
+    started = run(CLUSTER, "status", check=False).returncode != 0
+    run(CLUSTER, "up", timeout=1800)
+    exported = run("bash", "-ec", f'eval "$({CLUSTER} env)"; env -0').stdout
+    os.environ.update(line.split("=", 1) for line in exported.split("\0") if "=" in line)
+    yield number
+    if started and not os.environ.get("KEYTURN_KEEP"):
+        run(CLUSTER, "down")
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster):
+    """kubectl("get", "pods", …, input=text) with the cluster's kubeconfig."""
+    program = shutil.which("kubectl") or pytest.fail("no kubectl on PATH")
+    return lambda *args, **options: run(program, *args, **options)
+
+
+@pytest.fixture(scope="session")
+def helm(cluster):
+    program = os.environ.get("HELM") or shutil.which("helm") or pytest.fail("no helm: set HELM or put it on PATH")
+    return lambda *args, **options: run(program, *args, **options)
+
+
+@pytest.fixture(scope="session")
+def kube(cluster):
+    return Kube()
+
+
+@pytest.fixture(scope="session")
+def admin(cluster):
+    return Http()
+
+
+@pytest.fixture(scope="session")
+def crd(kubectl):
+    """The CRD of this tree, in force."""
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", ROOT / "crds" / "keyrotation.yaml")
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/keyrotations.keyturn.dev")
+
+
+@pytest.fixture
+def namespace(kube):
+    """A namespace of the test's own, deleted afterwards."""
+    with fresh_namespace(kube, "test") as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def image(cluster):
+    """The operator's image, built by `make image`, loaded into the cluster. KEYTURN_IMAGE_TAR names the archive."""
+    archive = pathlib.Path(os.environ.get("KEYTURN_IMAGE_TAR", ROOT / "build" / "keyturn-image.tar"))
+    if cluster != "own":
+        assert archive.exists(), f"no image {archive}: run `make image`"
+        run(CLUSTER, "load", archive)
+    return IMAGE
+
+
+@pytest.fixture(scope="module")
+def release(kube, helm, crd, image):
+    """The operator running with default values, two replicas ready."""
+    repository, tag = image.rsplit(":", 1)
+    values = {"image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"}}
+    with installed(kube, helm, "keyturn", values) as done:
+        yield done
