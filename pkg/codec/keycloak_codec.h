@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * keycloak_codec: what Keycloak and OIDC issuers answer -> structs. Bounds: LIMIT_KEYS usable keys (more is
- * ERR_LIMIT), 1000 entries looked at. Unknown kty, alg or use are skipped and counted; private members (d, p,
- * q, ...) make the whole JWKS ERR_INVALID ("publishes a private key"). Sources: RFC 7517, OpenID Connect
- * Discovery 1.0, Keycloak Admin REST API KeysMetadataRepresentation and ComponentRepresentation. */
+ * keycloak_codec: what Keycloak and OIDC issuers answer -> structs. Bounds: LIMIT_KEYS usable keys
+ * (more is ERR_LIMIT), 1000 entries looked at. Unknown kty, alg or use are skipped and counted;
+ * private members (d, p, q, ...) make the whole JWKS ERR_INVALID ("publishes a private key").
+ * Sources: RFC 7517, OpenID Connect Discovery 1.0, Keycloak Admin REST API
+ * KeysMetadataRepresentation and ComponentRepresentation. */
 #ifndef KEYTURN_CODEC_KEYCLOAK_CODEC_H
 #define KEYTURN_CODEC_KEYCLOAK_CODEC_H
 
@@ -17,33 +18,36 @@
 enum realm_key_status { REALM_KEY_ACTIVE, REALM_KEY_PASSIVE, REALM_KEY_DISABLED };
 
 struct realm_key {
-    struct jose_key *key; /* a reference */
+    struct jose_key *key;         /* a reference */
     enum realm_key_status status; /* JWKS entries are ACTIVE */
-    char component[64];  /* keys[].providerId; "" in a JWKS */
-    char provider[64];   /* filled from components; "" unknown */
-    bool certificate_unreadable; /* there was one, and it could not be read or holds another key */
+    char component[64];           /* keys[].providerId; "" in a JWKS */
+    char provider[64];            /* filled from components; "" unknown */
+    bool certificate_unreadable;  /* there was one, and it could not be read or holds another key */
 };
 
 struct realm_active { /* which key signs for an algorithm */
-    char *kid;    /* malloc'ed, at most LIMIT_KID bytes */
+    char *kid;        /* malloc'ed, at most LIMIT_KID bytes */
     char alg[16];
 };
 
-/* Arrays are malloc'ed in the size they need: one reading is held for each of up to thousands of rotations. */
+/* Arrays are malloc'ed in the size they need: one reading is held for each of up to thousands of
+ * rotations. */
 struct realm_keys {
-    struct realm_key *keys; /* use=sig, asymmetric; DISABLED ones too, from /keys; at most LIMIT_KEYS */
+    struct realm_key *keys; /* use=sig, asymmetric; DISABLED ones of /keys too; <= LIMIT_KEYS */
     size_t count;
-    size_t skipped;     /* symmetric, encryption, unknown: not ours to trust */
-    size_t unreadable;  /* signing keys that could not be read: the reading is not complete */
+    size_t skipped;           /* symmetric, encryption, unknown: not ours to trust */
+    size_t unreadable;        /* signing keys that could not be read: the reading is not complete */
     char unreadable_why[256]; /* of the first */
-    struct realm_active *active; /* /keys "active": kid per algorithm, those of use sig; at most 16 */
+    struct realm_active *active; /* /keys "active": kid per algorithm that signs; at most 16 */
     size_t active_count;
     char duplicate_kid[LIMIT_KID + 1]; /* the same kid with different keys; "" none */
 };
 
 /* {0} before. On error *ret is released. */
-int realm_keys_decode(struct str body, struct realm_keys *ret, struct err *err); /* GET /admin/realms/R/keys */
-int jwks_decode(struct str body, struct realm_keys *ret, struct err *err);       /* keys with use absent count as sig when alg says so */
+/* GET /admin/realms/R/keys. One key in two components is one entry, under its better status. */
+int realm_keys_decode(struct str body, struct realm_keys *ret, struct err *err);
+/* Keys without use count as sig when alg or key_ops says so. */
+int jwks_decode(struct str body, struct realm_keys *ret, struct err *err);
 void realm_keys_release(struct realm_keys *keys);
 /* GET /components?type=org.keycloak.keys.KeyProvider: fills provider by component id. */
 int components_decode(struct str body, struct realm_keys *into, struct err *err);
@@ -56,11 +60,12 @@ int discovery_decode(struct str body, struct discovery *ret, struct err *err);
 
 /* access_token into out (secret), lifetime in seconds. */
 int token_decode(struct str body, struct buf *out, long *ret_expires_s, struct err *err);
-/* OAuth error answer (RFC 6749 5.2): only the registered error codes are copied to err->reason; nothing else
- * of a foreign body is. */
+/* OAuth error answer (RFC 6749 5.2): only the registered error codes are copied to err->reason;
+ * nothing else of a foreign body is. */
 void token_error_decode(struct str body, int status, struct err *ret);
 
-/* Credentials Secret (v1 Secret JSON): url, client-id, client-secret, base64-decoded into bufs marked secret. */
+/* Credentials Secret (v1 Secret JSON): url, client-id, client-secret, base64-decoded into bufs
+ * marked secret. */
 struct credentials {
     struct buf url, client_id, client_secret;
 };

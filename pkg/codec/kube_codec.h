@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kube_codec: Kubernetes objects <-> structs. Only the fields that Keyturn needs; everything else is
- * skipped. Every *_new returns one malloc'ed object that *_free gives back whole; its first member is
- * struct object_meta, so that kube/watcher.h can hold any of them. Absent integers are 0 as in Go's omitempty, but
- * spec.replicas, which is 1. */
+ * kube_codec: Kubernetes objects <-> structs. Only the fields that Keyturn needs; everything else
+ * is skipped. Every *_new returns one malloc'ed object that *_free gives back whole; its first
+ * member is struct object_meta, so that kube/watcher.h can hold any of them. Absent integers are 0
+ * as in Go's omitempty, but spec.replicas, which is 1. */
 #ifndef KEYTURN_CODEC_KUBE_CODEC_H
 #define KEYTURN_CODEC_KUBE_CODEC_H
 
@@ -27,8 +27,10 @@
 #define FINALIZER_PUBLISHED "keyturn.dev/published"
 #define SECRET_TYPE "keyturn.dev/public-keys"
 
-/* metadata of any object; texts in arena. ERR_INVALID without name or resourceVersion. */
-int kube_meta_decode(const json_t *object, struct arena *arena, struct object_meta *ret, struct err *err);
+/* metadata of any object; texts in arena, "" for an absent namespace or uid. ERR_INVALID without
+ * name or resourceVersion, and for names longer than any there are. */
+int kube_meta_decode(const json_t *object, struct arena *arena, struct object_meta *ret,
+                     struct err *err);
 
 struct label {
     const char *key;
@@ -48,7 +50,7 @@ struct selector_term { /* matchLabels become IN with one value */
 struct workload_object {
     struct object_meta meta;
     enum workload_kind kind;
-    const char *template_hash; /* annotation of the pod template, NULL when absent */
+    const char *template_hash;            /* annotation of the pod template, NULL when absent */
     const struct selector_term *selector; /* NULL with count 0 matches nothing */
     size_t selector_count;
     int64_t observed_generation;
@@ -57,13 +59,14 @@ struct workload_object {
     int64_t updated; /* status.updatedReplicas / updatedNumberScheduled */
     int64_t ready;
     int64_t available;
-    int64_t partition; /* StatefulSet */
-    bool paused;       /* Deployment */
-    bool on_delete;    /* updateStrategy OnDelete: never rolls by itself */
+    int64_t partition;      /* StatefulSet */
+    bool paused;            /* Deployment */
+    bool on_delete;         /* updateStrategy OnDelete: never rolls by itself */
     bool deadline_exceeded; /* condition Progressing, reason ProgressDeadlineExceeded */
     bool revisions_equal;   /* StatefulSet: currentRevision == updateRevision */
 };
-struct workload_object *workload_new(const json_t *object, enum workload_kind kind, struct err *err);
+struct workload_object *workload_new(const json_t *object, enum workload_kind kind,
+                                     struct err *err);
 void workload_free(struct workload_object *w);
 
 /* PartialObjectMetadata of a pod */
@@ -84,14 +87,15 @@ struct config_map_object {
     const char *consumer; /* annotation */
     const char *hash;     /* annotation ANNOTATION_HASH */
     bool adopt;
-    bool finalizers_or_owners; /* somebody put some */
+    bool finalizers_or_owners;   /* somebody put some */
     char digest[JOSE_HASH_TEXT]; /* trust_files_digest of data; "" when binaryData is there too */
     const char *record; /* data["record.json"], only with LABEL_RECORD and at most 256 KiB */
 };
 struct config_map_object *config_map_new(const json_t *object, struct err *err);
 void config_map_free(struct config_map_object *c);
 
-/* Status of an error answer (v1 Status): fills class from code and reason, reason, and a cleaned message. status: HTTP. */
+/* Status of an error answer (v1 Status): fills class from code and reason, reason, and a cleaned
+ * message. status: HTTP. */
 void kube_error_decode(struct str body, int status, struct err *ret);
 
 /* One watch event. object is borrowed from tree (owned by the caller). */
@@ -103,13 +107,16 @@ struct watch_frame {
     bool initial_end;             /* bookmark with k8s.io/initial-events-end */
     struct err error;             /* for ERROR */
 };
-int watch_frame_decode(struct str frame, json_t **ret_tree, struct watch_frame *ret, struct err *err);
+int watch_frame_decode(struct str frame, json_t **ret_tree, struct watch_frame *ret,
+                       struct err *err);
 
 int lease_decode(struct str body, struct leader_record *ret, struct err *err);
 /* Whole Lease for POST or PUT. */
-void lease_encode(const char *namespace, const char *name, const struct leader_record *record, struct buf *out);
+void lease_encode(const char *namespace, const char *name, const struct leader_record *record,
+                  struct buf *out);
 
-/* A published object, for POST (resource_version NULL) or PUT (may be NULL then too: unconditional). */
+/* A published object, for POST (resource_version NULL) or PUT (may be NULL then too:
+ * unconditional). */
 struct published_object {
     enum object_kind kind;
     const char *namespace, *name, *rotation, *consumer, *hash;
@@ -127,13 +134,15 @@ struct event_object {
     const char *namespace, *name; /* the Event's own */
     bool warning;
     const char *reason, *action, *note;
-    const char *regarding_name, *regarding_uid, *regarding_resource_version; /* a KeyRotation in namespace */
+    const char *regarding_name, *regarding_uid; /* a KeyRotation in namespace */
+    const char *regarding_resource_version;
     const char *instance; /* reportingInstance */
     int64_t time_us;
 };
 void event_encode(const struct event_object *event, struct buf *out);
 
-/* Merge patch that sets the trust hash on a pod template, with uid and resourceVersion as preconditions. */
+/* Merge patch that sets the trust hash on a pod template, with uid and resourceVersion as
+ * preconditions. */
 void restart_patch_encode(const struct object_meta *meta, const char *hash, struct buf *out);
 
 #endif

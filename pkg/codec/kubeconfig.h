@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kubeconfig: the current context of a kubeconfig (libyaml events, no trees). Aliases and anchors are
- * refused, as are more than one document, depth above 16 and files above 1 MiB. exec plugins and auth providers are
- * named in the error. Source: client-go tools/clientcmd/api/v1. */
+ * kubeconfig: the current context of a kubeconfig (libyaml events, no trees). Aliases and anchors
+ * are refused, as are more than one document, depth above 16 and files above 1 MiB. exec plugins
+ * and auth providers are named in the error. Source: client-go tools/clientcmd/api/v1. */
 #ifndef KEYTURN_CODEC_KUBECONFIG_H
 #define KEYTURN_CODEC_KUBECONFIG_H
 
 #include "base/err.h"
 #include "base/str.h"
 
-struct kubeconfig { /* malloc'ed texts, NULL when absent; *_data are decoded PEM; secrets wiped at release */
+/* malloc'ed texts, NULL when absent; *_pem are the decoded *-data members; wiped at release. */
+struct kubeconfig {
     char *server;
     char *ca_pem;
     char *ca_file; /* paths as written; relative ones are the caller's to resolve */
@@ -21,7 +22,8 @@ struct kubeconfig { /* malloc'ed texts, NULL when absent; *_data are decoded PEM
     _Bool insecure;
 };
 
-int kubeconfig_decode(struct str yaml, const char *context /* NULL: current */, struct kubeconfig *ret, struct err *err);
+int kubeconfig_decode(struct str yaml, const char *context /* NULL: current */,
+                      struct kubeconfig *ret, struct err *err);
 void kubeconfig_release(struct kubeconfig *c);
 
 #endif

@@ -231,9 +231,7 @@ static void add_threshold(struct decoder *d, const char *text, struct rotation_s
     }
     for (; at > 0 && ret->warn_before[at - 1].seconds <= new.seconds; at--) {
         if (ret->warn_before[at - 1].seconds == new.seconds) {
-            reject(
-                d,
-                "spec.wrapper.warnBefore: two thresholds are the same length of time: leave one out");
+            reject(d, "spec.wrapper.warnBefore: two thresholds are equally long: leave one out");
             return;
         }
     }
@@ -400,11 +398,9 @@ static void check_twins(struct decoder *d, const struct rotation_spec *spec)
     qsort(sorted, count, sizeof(const void *), by_object);
     for (size_t i = 1; i < count; i++) {
         if (by_object(&sorted[i - 1], &sorted[i]) == 0) {
-            reject(
-                d,
-                "spec.consumers: %s and %s publish into the same %s %.64s: give each one of its own",
-                sorted[i - 1]->name, sorted[i]->name, object_kind_name(sorted[i]->object_kind),
-                sorted[i]->object_name);
+            reject(d, "spec.consumers: %s and %s publish into one %s %.64s: give each its own",
+                   sorted[i - 1]->name, sorted[i]->name, object_kind_name(sorted[i]->object_kind),
+                   sorted[i]->object_name);
         }
     }
 }
@@ -419,23 +415,21 @@ static void check_places(struct decoder *d, const char *name, const struct rotat
         bool secret = c->object_kind == KIND_SECRET;
         if (secret && text_eq(c->object_name, spec->credentials_secret)) {
             reject(d,
-                   "spec.consumers[%s].publish.secret: choose another Secret, this one holds the "
+                   "spec.consumers[%s].publish.secret: choose another one, this one holds the "
                    "credentials of spec.keycloak",
                    c->name);
         }
         if (!secret && text_eq(c->object_name, spec->ca_config_map)) {
-            reject(
-                d,
-                "spec.consumers[%s].publish.configMap: choose another ConfigMap, this one holds the "
-                "certificates of spec.issuer.caBundle",
-                c->name);
+            reject(d,
+                   "spec.consumers[%s].publish.configMap: choose another one, this one holds the "
+                   "certificates of spec.issuer.caBundle",
+                   c->name);
         }
         if (!secret && text_eq(c->object_name, record)) {
-            reject(
-                d,
-                "spec.consumers[%s].publish.configMap: choose another ConfigMap, this one holds the "
-                "last known good keys",
-                c->name);
+            reject(d,
+                   "spec.consumers[%s].publish.configMap: choose another one, this one holds the "
+                   "last known good keys",
+                   c->name);
         }
     }
 }
@@ -483,7 +477,7 @@ const char *rotation_spec_decode(const json_t *spec, const char *name, struct ar
     if (ret->keycloak_url == NULL && ret->issuer_url == NULL && ret->jwks_url == NULL) {
         reject(
             &d,
-            "spec: says nothing to follow: write keycloak (url, realm, credentials) for a realm, or "
+            "spec says nothing to follow: write keycloak (url, realm, credentials) for a realm, or "
             "issuer.url (or issuer.jwksURL) for any other OIDC issuer");
     }
     refresh_decode(&d, spec, ret);
