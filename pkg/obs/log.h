@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * log: one line per fact on standard error: JSON by default, or text for people. Keys are
- * lower_snake_case; "ts" (RFC 3339, milliseconds) and "level", "msg" come first. Values are cleaned of control
- * characters and cut at 1 KiB. Secrets are never given to it. The wall clock comes from the sink's now_us. */
+ * log: one line per fact on standard error: JSON by default, or text for people (times of day in
+ * UTC). Keys are lower_snake_case; "ts" (RFC 3339, milliseconds) and "level", "msg" come first.
+ * Values are cleaned of control characters and cut at 1 KiB. Secrets are never given to it. The
+ * wall clock comes from the sink's now_us; without one there are no times. Before log_setup: JSON,
+ * level info, standard error. A line over 256 KiB is replaced by one that says so. */
 #ifndef KEYTURN_OBS_LOG_H
 #define KEYTURN_OBS_LOG_H
 
@@ -30,9 +32,10 @@ struct log_sink {
 
 void log_setup(const struct log_sink *sink); /* copied; before the first line */
 bool log_level_parse(const char *text, enum log_level *ret);
-void log_fields(enum log_level level, const char *msg, const struct log_field *fields, unsigned long count);
+void log_fields(enum log_level level, const char *msg, const struct log_field *fields,
+                unsigned long count);
 /* log_info("published", LOG_TEXT("consumer", name), LOG_NUMBER("bytes", n)); */
-#define log_at(level, msg, ...) \
+#define log_at(level, msg, ...)                                         \
     log_fields((level), (msg), (const struct log_field[]){__VA_ARGS__}, \
                sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
 #define log_error(msg, ...) log_at(LOG_ERROR, msg, __VA_ARGS__)
