@@ -12,15 +12,14 @@ struct rotation_holder {
     struct arena arena;
 };
 
-static bool has_finalizer(const json_t *meta)
+static void find_finalizer(const json_t *meta, struct rotation_object *r)
 {
     const json_t *list = json_object_get(meta, "finalizers");
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        if (text_eq(json_string_value(json_array_get(list, i)), FINALIZER_PUBLISHED)) {
-            return true;
-        }
+    r->finalizers_count = json_array_size(list);
+    for (size_t i = 0; i < r->finalizers_count && !r->finalizer; i++) {
+        r->finalizer = text_eq(json_string_value(json_array_get(list, i)), FINALIZER_PUBLISHED);
+        r->finalizer_index = i;
     }
-    return false;
 }
 
 struct rotation_object *rotation_new(const json_t *object, struct err *err)
@@ -44,7 +43,7 @@ struct rotation_object *rotation_new(const json_t *object, struct err *err)
     r->refresh = rotation_cut(annotations, ANNOTATION_REFRESH, BOUND_TEXT, &h->arena);
     r->acknowledge =
         rotation_cut(annotations, ANNOTATION_ACKNOWLEDGE, BOUND_ACKNOWLEDGE, &h->arena);
-    r->finalizer = has_finalizer(meta);
+    find_finalizer(meta, r);
     if (h->arena.failed) {
         err_set(err, ERR_NO_MEMORY, "KeyRotation %s/%s: out of memory", r->meta.namespace,
                 r->meta.name);

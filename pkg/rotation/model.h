@@ -150,6 +150,8 @@ struct rotation_object {
     const char *refresh;     /* annotation keyturn.dev/refresh */
     const char *acknowledge; /* annotation keyturn.dev/acknowledge */
     bool finalizer;          /* has keyturn.dev/published */
+    size_t finalizer_index;  /* its place among all finalizers, when it has it */
+    size_t finalizers_count;
     const char *spec_error;  /* not NULL: the spec cannot be used; a sentence that says why */
 };
 

@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/controller.h"
+
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/arena.h"
+#include "base/map.h"
+#include "controller/events.h"
+#include "controller/gather.h"
+#include "controller/internal.h"
+#include "controller/issuer.h"
+#include "controller/known.h"
+#include "controller/lifecycle.h"
+#include "controller/publish.h"
+#include "controller/report.h"
+#include "controller/restart.h"
+#include "controller/telemetry.h"
+#include "kube/fence.h"
+#include "kube/lease.h"
+#include "obs/log.h"
+#include "workqueue/workqueue.h"
+
+#define PASSES_A_TURN 32       /* then other work of the loop gets its turn */
+#define FENCE_RETRY_MS 5000
+#define TRIM_MS 30000          /* freed memory goes back to the system */
+#define POD_DELAY_MS 100       /* pods change in bunches */
+
+struct controller {
+    struct loop *loop;
+    struct http_port *port;
+    struct kube *kube;
+    struct controller_options options;
+    struct controller_telemetry *telemetry;
+    struct world *world;
+    struct sources *sources;
+    struct lease *lease;
+    struct workqueue *queue;
+    struct map states; /* key to rotation_state */
+    struct arena pass_arena;
+    struct loop_timer work_timer, fence_timer, trim_timer;
+    struct kube_call *fence_call;
+    struct err fence_err;
+    bool fence_proven, fence_asked;
+    bool leading, stopping;
+    int64_t pass_wall_s;
+    uint32_t random;
+};
+
+/* ---- what the rooms may ask (internal.h) ---- */
+
+struct kube *controller_kube(struct controller *c) { return c->kube; }
+struct sources *controller_sources(struct controller *c) { return c->sources; }
+struct world *controller_world(struct controller *c) { return c->world; }
+struct arena *controller_pass_arena(struct controller *c) { return &c->pass_arena; }
+const struct controller_options *controller_options(const struct controller *c) { return &c->options; }
+int64_t controller_now_ms(const struct controller *c) { return loop_now_ms(c->loop); }
+int64_t controller_resync_ms(const struct controller *c) { return c->options.resync_ms; }
+int64_t controller_now_s(const struct controller *c) { return c->pass_wall_s; }
+
+uint32_t controller_random(struct controller *c)
+{
+    c->random ^= c->random << 13; /* xorshift: jitter, nothing secret */
+    c->random ^= c->random >> 17;
+    c->random ^= c->random << 5;
+    return c->random;
+}
+
+static void arm_work(struct controller *c)
+{
+    int64_t due_ms = workqueue_next_due_ms(c->queue);
+    if (due_ms == INT64_MAX || !c->leading || c->stopping)
+        loop_timer_cancel(c->loop, &c->work_timer);
+    else
+        loop_timer_at(c->loop, &c->work_timer, due_ms);
+}
+
+void controller_due(struct controller *c, const char *key, int64_t delay_ms)
+{
+    if (!c->leading || c->stopping)
+        return; /* a new leader looks at everything anyway */
+    if (workqueue_add(c->queue, key, loop_now_ms(c->loop) + delay_ms) != 0)
+        log_error("out of memory", LOG_TEXT("rotation", key));
+    arm_work(c);
+}
+
+bool controller_may_write(const struct controller *c, int timeout_ms)
+{
+    if (!c->leading || c->stopping)
+        return false;
+    return c->lease == NULL || lease_may_write(c->lease, timeout_ms);
+}
+
+bool controller_fenced(const struct controller *c, const char **why)
+{
+    bool proven = c->options.without_fence || c->fence_proven;
+    if (why != NULL)
+        *why = proven ? NULL : c->fence_err.class != ERR_NONE ? c->fence_err.msg : "the fence is being proven";
+    return proven;
+}
+
+struct rotation_state *controller_state(struct controller *c, const char *key) { return map_get(&c->states, key); }
+
+struct rotation_state *controller_next_state(struct controller *c, size_t *it)
+{
+    void *state = NULL;
+    return map_next(&c->states, it, NULL, &state) ? state : NULL;
+}
+
+/* ---- one pass ---- */
+
+static struct rotation_state *find_state(struct controller *c, const char *key, const struct rotation_object *object)
+{
+    struct rotation_state *s = map_get(&c->states, key);
+    if (s != NULL && object != NULL && !text_eq(s->uid, object->meta.uid)) { /* deleted and made anew */
+        (void)map_remove(&c->states, key);
+        state_free(s);
+        s = NULL;
+    }
+    if (s != NULL || object == NULL)
+        return s;
+    s = state_new(c, object);
+    if (s != NULL && map_put(&c->states, key, s, NULL) != 0) {
+        state_free(s);
+        s = NULL;
+    }
+    return s;
+}
+
+static void forget(struct controller *c, struct rotation_state *s)
+{
+    if (s->events_under_way > 0) { /* its last words are still on their way */
+        controller_due(c, s->key, 500);
+        return;
+    }
+    log_info("rotation is gone", LOG_TEXT("rotation", s->key));
+    (void)map_remove(&c->states, s->key);
+    state_free(s);
+}
+
+static void follow_keys(struct rotation_state *s, const struct rotation_object *object)
+{
+    struct source *admin = s->issuer.sources[SOURCE_ADMIN], *jwks = s->issuer.sources[SOURCE_JWKS];
+    const struct config_map_object *record =
+        world_config_map(s->controller->world, s->namespace, s->record->name);
+    const char *found;
+    if (!s->known.loaded)
+        known_restore(&s->known, &object->status, record != NULL && text_eq(record->rotation, s->name) ? record->record : NULL);
+    struct known_input input = {
+        .by_admin = object->spec.keycloak_url != NULL,
+        .blocked = issuer_compare(s, object, &found) == ISSUER_DIFFERS,
+        .admin = admin != NULL ? source_reading(admin) : NULL,
+        .jwks = jwks != NULL ? source_reading(jwks) : NULL,
+        .jwks_ok = jwks != NULL && source_err(jwks)->class == ERR_NONE,
+        .interval_ms = object->spec.refresh_interval_s * 1000,
+        .acknowledge = object->acknowledge};
+    if (known_follow(&s->known, &input))
+        log_info("trust set changed", LOG_TEXT("rotation", s->key), LOG_NUMBER("keys", s->known.count));
+}
+
+static void act(struct rotation_state *s, const struct rotation_view *view, const struct rotation_plan *plan)
+{
+    for (size_t i = 0; i < view->consumers_count; i++)
+        if (plan->consumers[i].write)
+            publish_object(s->objects[i], state_rendering(s, s->objects[i]->formats, s->renderings_issuer));
+    for (size_t i = 0; i < view->workloads_count; i++)
+        if (plan->restart[i])
+            restart_workload(s->workloads[i]);
+}
+
+static void schedule(struct rotation_state *s, const struct rotation_view *view, const struct rotation_plan *plan)
+{
+    struct controller *c = s->controller;
+    if (plan->again_at_s == INT64_MAX)
+        return;
+    int64_t delay_s = plan->again_at_s - view->now_s;
+    if (delay_s > 24 * 3600)
+        delay_s = 24 * 3600;
+    controller_due(c, s->key, (delay_s > 0 ? delay_s : 0) * 1000 + 20);
+}
+
+static const char *reconcile(struct rotation_state *s, const struct rotation_object *object)
+{
+    struct rotation_view view;
+    struct rotation_plan plan;
+    if (object->meta.deleting) {
+        lifecycle_end(s, object);
+        return "deleting";
+    }
+    if (object->spec_error == NULL) {
+        if (state_index(s, object) != 0)
+            return "error";
+        issuer_follow(s, object);
+        follow_keys(s, object);
+    }
+    if (gather(s, object, &view, &plan) != 0)
+        return "error";
+    rotation_decide(&view, &plan);
+    if (object->spec_error == NULL) {
+        act(s, &view, &plan);
+        lifecycle_follow(s, object);
+    }
+    report(s, object, &view, &plan);
+    if (object->spec_error == NULL && s->known.count > 0 &&
+        (object->status.keys_count > 0 || s->status_version[0] != '\0'))
+        publish_record(s); /* after status names the keys, or it could not be believed */
+    s->rolling = plan.phase == PHASE_ROLLING || plan.up_to_date < view.consumers_count;
+    schedule(s, &view, &plan);
+    return "done";
+}
+
+static void split_key(const char *key, char namespace[LIMIT_NAME + 1], const char **ret_name)
+{
+    const char *slash = strchr(key, '/');
+    (void)snprintf(namespace, LIMIT_NAME + 1, "%.*s", (int)(slash - key), key);
+    *ret_name = slash + 1;
+}
+
+static void pass(struct controller *c, const char *key)
+{
+    char namespace[LIMIT_NAME + 1];
+    const char *name;
+    split_key(key, namespace, &name);
+    const struct rotation_object *object = world_rotation(c->world, namespace, name);
+    int64_t started_us = loop_wall_us();
+    c->pass_wall_s = started_us / 1000000;
+    arena_reset(&c->pass_arena);
+    struct rotation_state *s = find_state(c, key, object);
+    if (s == NULL)
+        return;
+    if (object == NULL) {
+        forget(c, s);
+        return;
+    }
+    const char *result = reconcile(s, object);
+    telemetry_pass(c->telemetry, result, (double)(loop_wall_us() - started_us) / 1e6);
+}
+
+static void work(void *ctx)
+{
+    struct controller *c = ctx;
+    for (unsigned i = 0; i < PASSES_A_TURN && c->leading && !c->stopping; i++) {
+        const char *key = workqueue_take(c->queue, loop_now_ms(c->loop));
+        if (key == NULL)
+            break;
+        pass(c, key);
+        workqueue_done(c->queue, key);
+    }
+    arm_work(c);
+}
+
+/* ---- the world changes ---- */
+
+static void due_object(struct controller *c, const struct object_meta *meta, int64_t delay_ms)
+{
+    char key[LIMIT_NAME * 2 + 2];
+    (void)snprintf(key, sizeof(key), "%s/%s", meta->namespace, meta->name);
+    controller_due(c, key, delay_ms);
+}
+
+static void rotation_changed(void *ctx, const struct rotation_object *old, const struct rotation_object *new)
+{
+    struct controller *c = ctx;
+    char key[LIMIT_NAME * 2 + 2];
+    if (new != NULL) {
+        due_object(c, &new->meta, old == NULL || old->meta.generation != new->meta.generation ? 0 : 20);
+        return;
+    }
+    (void)snprintf(key, sizeof(key), "%s/%s", old->meta.namespace, old->meta.name);
+    struct rotation_state *s = map_get(&c->states, key);
+    if (s != NULL)
+        lifecycle_gone(s, old);
+    controller_due(c, key, 0);
+}
+
+static void config_map_changed(void *ctx, const struct config_map_object *object)
+{
+    struct controller *c = ctx;
+    size_t it = 0;
+    struct rotation_state *s;
+    while ((s = controller_next_state(c, &it)) != NULL) {
+        if (!text_eq(s->namespace, object->meta.namespace))
+            continue;
+        bool names = text_eq(s->record->name, object->meta.name);
+        for (size_t i = 0; i < s->objects_count && !names; i++)
+            names = s->objects[i]->kind == KIND_CONFIG_MAP && text_eq(s->objects[i]->name, object->meta.name);
+        if (names)
+            controller_due(c, s->key, 10);
+    }
+}
+
+static void workload_changed(void *ctx, const struct workload_object *object)
+{
+    struct controller *c = ctx;
+    char place[LIMIT_NAME + 32];
+    size_t it = 0;
+    struct rotation_state *s;
+    (void)snprintf(place, sizeof(place), "%s/%s", workload_kind_name(object->kind), object->meta.name);
+    while ((s = controller_next_state(c, &it)) != NULL)
+        if (text_eq(s->namespace, object->meta.namespace) && map_get(&s->workload_index, place) != NULL)
+            controller_due(c, s->key, 20);
+}
+
+static void pod_changed(void *ctx, const struct pod_object *pod)
+{
+    struct controller *c = ctx;
+    size_t it = 0;
+    struct rotation_state *s;
+    while ((s = controller_next_state(c, &it)) != NULL)
+        if (s->rolling && text_eq(s->namespace, pod->meta.namespace))
+            controller_due(c, s->key, POD_DELAY_MS);
+}
+
+static void polled(void *ctx, void *subscriber)
+{
+    struct rotation_state *s = subscriber;
+    controller_due(ctx, s->key, 0);
+}
+
+/* ---- leadership ---- */
+
+static void begin(struct controller *c)
+{
+    size_t it[3] = {0};
+    const struct rotation_object *object;
+    if (!c->leading || c->stopping || !world_synced(c->world))
+        return;
+    while ((object = world_next_rotation(c->world, it)) != NULL)
+        due_object(c, &object->meta, 0);
+}
+
+static void drop_states(struct controller *c)
+{
+    size_t it = 0;
+    const char *key;
+    void *state;
+    while (map_next(&c->states, &it, &key, &state)) {
+        workqueue_drop(c->queue, key);
+        state_free(state);
+    }
+    map_release(&c->states);
+}
+
+static void leadership(void *ctx, bool leading)
+{
+    struct controller *c = ctx;
+    if (leading == c->leading)
+        return;
+    c->leading = leading;
+    log_info(leading ? "leading" : "following", LOG_TEXT("identity", c->options.identity));
+    if (leading)
+        begin(c);
+    else
+        drop_states(c); /* nothing more is sent; the next term starts from the world */
+    arm_work(c);
+}
+
+static void world_became_synced(void *ctx)
+{
+    struct controller *c = ctx;
+    if (!world_synced(c->world))
+        return;
+    log_info("in step with the cluster", LOG_NUMBER("at_ms", loop_now_ms(c->loop)));
+    begin(c);
+}
+
+/* ---- fence ---- */
+
+static void ask_fence(void *ctx);
+
+static void fence_answered(void *ctx, const struct err *err)
+{
+    struct controller *c = ctx;
+    bool proven = err->class == ERR_NONE, news = !c->fence_asked || proven != c->fence_proven;
+    c->fence_call = NULL;
+    c->fence_asked = true;
+    /* A lost answer proves nothing, and takes no proof away either until the next resync. */
+    if (proven || !err_is_transient(err->class) || !c->fence_proven)
+        c->fence_proven = proven;
+    c->fence_err = *err;
+    if (news)
+        log_at(proven ? LOG_INFO : LOG_ERROR, proven ? "the fence stands" : "the fence is not proven",
+               LOG_TEXT("policy", c->options.fence_policy), LOG_TEXT("error", proven ? "" : err->msg));
+    loop_timer_in(c->loop, &c->fence_timer, proven ? c->options.resync_ms : FENCE_RETRY_MS);
+    if (news && c->leading)
+        begin(c);
+}
+
+static void ask_fence(void *ctx)
+{
+    struct controller *c = ctx;
+    if (c->options.without_fence || c->fence_call != NULL || c->stopping)
+        return;
+    c->fence_call = fence_prove(c->kube, c->options.own_namespace, c->options.fence_policy, fence_answered, c);
+    if (c->fence_call == NULL)
+        loop_timer_in(c->loop, &c->fence_timer, FENCE_RETRY_MS);
+}
+
+/* ---- credentials for sources ---- */
+
+struct credentials_call {
+    struct kube_call *call;
+    source_credentials_done_fn *done;
+    void *done_ctx;
+};
+
+static void credentials_read(void *ctx, const struct kube_answer *answer)
+{
+    struct credentials_call *r = ctx;
+    struct credentials credentials = {0};
+    struct err err = answer->err;
+    if (err.class == ERR_NONE && credentials_decode(answer->body, &credentials, &err) == 0)
+        r->done(r->done_ctx, &credentials, NULL);
+    else
+        r->done(r->done_ctx, NULL, &err);
+    credentials_release(&credentials);
+    free(r);
+}
+
+static void *credentials_get(void *ctx, const char *namespace, const char *secret, source_credentials_done_fn *done,
+                             void *done_ctx)
+{
+    struct controller *c = ctx;
+    struct buf cleanup_buf path = {0};
+    struct credentials_call *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return NULL;
+    r->done = done;
+    r->done_ctx = done_ctx;
+    kube_path(&path, "/api/v1", namespace, "secrets", secret);
+    r->call = kube_submit(c->kube, &(struct kube_request){.method = "GET", .path = buf_text(&path), .secret = true},
+                          credentials_read, r);
+    if (r->call == NULL) {
+        free(r);
+        return NULL;
+    }
+    return r;
+}
+
+static void credentials_cancel(void *ctx, void *handle)
+{
+    struct credentials_call *r = handle;
+    (void)ctx;
+    kube_cancel(r->call);
+    free(r);
+}
+
+/* ---- life ---- */
+
+static void trim(void *ctx)
+{
+    struct controller *c = ctx;
+    (void)malloc_trim(64 << 10);
+    loop_timer_in(c->loop, &c->trim_timer, TRIM_MS);
+}
+
+static bool make_parts(struct controller *c)
+{
+    struct world_events events = {rotation_changed, config_map_changed, workload_changed, pod_changed,
+                                  world_became_synced, c};
+    struct sources_options sources = {.port = c->port, .loop = c->loop, .polled = polled, .ctx = c,
+                                      .credentials = {credentials_get, credentials_cancel, c}, .seed = c->random};
+    c->queue = workqueue_new();
+    c->world = world_new(c->kube, c->loop, c->options.watch_namespaces, c->options.watch_namespaces_count, &events);
+    c->sources = sources_new(&sources);
+    return c->queue != NULL && c->world != NULL && c->sources != NULL;
+}
+
+struct controller *controller_new(struct loop *loop, struct http_port *port, struct kube *kube,
+                                  const struct controller_options *options, struct err *err)
+{
+    struct controller *c = calloc(1, sizeof(*c));
+    if (c == NULL) {
+        (void)err_set(err, ERR_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    c->loop = loop;
+    c->port = port;
+    c->kube = kube;
+    c->options = *options;
+    c->random = options->seed != 0 ? options->seed : 1;
+    c->work_timer = (struct loop_timer){.fire = work, .ctx = c};
+    c->fence_timer = (struct loop_timer){.fire = ask_fence, .ctx = c};
+    c->trim_timer = (struct loop_timer){.fire = trim, .ctx = c};
+    if (!make_parts(c)) {
+        controller_free(c);
+        (void)err_set(err, ERR_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    if (options->leader_elect) {
+        struct lease_options lease = {.namespace = options->own_namespace, .name = options->lease_name,
+                                      .identity = options->identity, .changed = leadership, .ctx = c};
+        c->lease = lease_new(kube, loop, &lease, err);
+        if (c->lease == NULL) {
+            controller_free(c);
+            return NULL;
+        }
+    }
+    return c;
+}
+
+void controller_use_telemetry(struct controller *c, struct controller_telemetry *t) { c->telemetry = t; }
+
+void controller_start(struct controller *c)
+{
+    ask_fence(c);
+    world_start(c->world);
+    trim(c);
+    if (c->lease == NULL)
+        leadership(c, true);
+}
+
+void controller_stop(struct controller *c, void (*done)(void *ctx), void *ctx)
+{
+    c->stopping = true;
+    loop_timer_cancel(c->loop, &c->work_timer);
+    loop_timer_cancel(c->loop, &c->fence_timer);
+    drop_states(c);
+    if (c->lease != NULL)
+        lease_release(c->lease, done, ctx);
+    else
+        done(ctx);
+}
+
+void controller_free(struct controller *c)
+{
+    if (c == NULL)
+        return;
+    loop_timer_cancel(c->loop, &c->work_timer);
+    loop_timer_cancel(c->loop, &c->fence_timer);
+    loop_timer_cancel(c->loop, &c->trim_timer);
+    if (c->queue != NULL)
+        drop_states(c);
+    kube_cancel(c->fence_call);
+    lease_free(c->lease);
+    sources_free(c->sources);
+    world_free(c->world);
+    workqueue_free(c->queue);
+    arena_release(&c->pass_arena);
+    free(c);
+}
+
+bool controller_healthy(void *controller, struct buf *why)
+{
+    struct controller *c = controller;
+    if (c->leading && c->lease != NULL && !lease_leading(c->lease)) {
+        buf_append_text(why, "believes to lead without holding the Lease\n");
+        return false;
+    }
+    return true;
+}
+
+bool controller_ready(void *controller, struct buf *why)
+{
+    struct controller *c = controller;
+    const char *sentence;
+    if (!world_synced(c->world)) {
+        world_explain(c->world, why);
+        return false;
+    }
+    if (!controller_fenced(c, &sentence)) {
+        buf_appendf(why, "%s\n", sentence);
+        return false;
+    }
+    return !c->stopping;
+}
+
+void controller_metrics(void *controller, struct buf *out)
+{
+    struct controller *c = controller;
+    struct telemetry_process process = {.leading = c->leading, .queue_depth = workqueue_depth(c->queue),
+                                        .rotations = c->states.count, .loop_lag_ms = loop_lag_ms(c->loop)};
+    size_t it = 0;
+    struct rotation_state *s;
+    for (size_t k = 0; k < SOURCE_KIND_COUNT; k++)
+        process.sources += sources_count(c->sources, (enum source_kind)k);
+    telemetry_process(c->telemetry, &process);
+    telemetry_forget_rotations(c->telemetry);
+    while ((s = controller_next_state(c, &it)) != NULL)
+        telemetry_rotation(c->telemetry, s, world_rotation(c->world, s->namespace, s->name), loop_now_ms(c->loop));
+    telemetry_render(c->telemetry, out);
+}

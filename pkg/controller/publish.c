@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/publish.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "codec/json.h"
+#include "controller/internal.h"
+#include "controller/known.h"
+#include "obs/log.h"
+#include "workqueue/workqueue.h"
+
+#define RETRY_CAP_MS 30000
+#define FOREIGN_RETRY_MS 30000 /* its owner may give it to us, or delete it */
+
+static void published(void *ctx, const struct kube_answer *answer);
+
+static const char *plural(enum object_kind kind)
+{
+    return kind == KIND_SECRET ? "secrets" : "configmaps";
+}
+
+static void fail(struct object_slot *o, const char *sentence, int64_t delay_ms)
+{
+    state_text(&o->failure, sentence);
+    o->retry_ms = controller_now_ms(o->state->controller) + delay_ms;
+    log_warn("object not written", LOG_TEXT("rotation", o->state->key), LOG_TEXT("kind", object_kind_name(o->kind)),
+             LOG_TEXT("name", o->name), LOG_TEXT("error", sentence), LOG_NUMBER("retry_ms", delay_ms));
+    controller_due(o->state->controller, o->state->key, 0);
+}
+
+static void fail_later(struct object_slot *o, const char *sentence)
+{
+    fail(o, sentence, workqueue_backoff_ms(o->tries++, RETRY_CAP_MS, controller_random(o->state->controller)));
+}
+
+static void foreign(struct object_slot *o)
+{
+    bool news = !o->foreign;
+    o->foreign = true;
+    o->step = OBJECT_PUT;
+    o->adopted = false;
+    o->retry_ms = controller_now_ms(o->state->controller) + FOREIGN_RETRY_MS;
+    state_text(&o->failure, NULL);
+    if (news)
+        log_warn("object is not ours", LOG_TEXT("rotation", o->state->key),
+                 LOG_TEXT("kind", object_kind_name(o->kind)), LOG_TEXT("name", o->name));
+    controller_due(o->state->controller, o->state->key, 0);
+}
+
+static int request(struct object_slot *o, const char *method, struct str body)
+{
+    struct rotation_state *s = o->state;
+    struct buf cleanup_buf path = {0};
+    bool post = strcmp(method, "POST") == 0;
+    kube_path(&path, "/api/v1", s->namespace, plural(o->kind), post ? NULL : o->name);
+    if (body.len > 0)
+        buf_append_text(&path, "?fieldManager=keyturn");
+    if (!controller_may_write(s->controller, WRITE_TIMEOUT_MS))
+        return -1;
+    o->call = kube_submit(controller_kube(s->controller),
+                          &(struct kube_request){.method = method, .path = buf_text(&path), .body = body,
+                                                 .metadata_only = body.len > 0, .timeout_ms = WRITE_TIMEOUT_MS},
+                          published, o);
+    return o->call != NULL ? 0 : -1;
+}
+
+static int send_object(struct object_slot *o, const struct trust_files *files, const char *hash)
+{
+    struct rotation_state *s = o->state;
+    struct buf cleanup_buf body = {.max = 8UL << 20};
+    const struct config_map_object *map =
+        o->kind == KIND_CONFIG_MAP ? world_config_map(controller_world(s->controller), s->namespace, o->name) : NULL;
+    const char *version = o->version[0] != '\0' ? o->version : NULL;
+    bool adopt = o->step == OBJECT_ADOPT || o->adopted;
+    if (map != NULL) {
+        if (version == NULL || world_version_older(version, map->meta.resource_version))
+            version = map->meta.resource_version;
+        adopt = adopt || map->adopt;
+    } else if (o->kind == KIND_CONFIG_MAP && o->step == OBJECT_PUT && version == NULL) {
+        o->step = OBJECT_POST;
+    }
+    if (o->step == OBJECT_POST)
+        version = NULL;
+    struct published_object object = {.kind = o->kind, .namespace = s->namespace, .name = o->name,
+                                      .rotation = s->name, .consumer = o->consumer, .hash = hash,
+                                      .resource_version = version, .adopt = adopt, .record = o->consumer == NULL,
+                                      .secret_type = adopt && o->kind == KIND_SECRET ? "Opaque" : NULL,
+                                      .files = files};
+    published_encode(&object, &body);
+    if (body.failed)
+        return -1;
+    return request(o, o->step == OBJECT_POST ? "POST" : "PUT", buf_view(&body));
+}
+
+static void send(struct object_slot *o, const struct trust_files *files, const char *hash, const char *digest)
+{
+    (void)snprintf(o->sent_digest, sizeof(o->sent_digest), "%s", digest);
+    (void)snprintf(o->sent_hash, sizeof(o->sent_hash), "%s", hash);
+    if (send_object(o, files, hash) != 0)
+        o->retry_ms = controller_now_ms(o->state->controller) + 1000;
+}
+
+/* The same content once more, by another way (step). Content may have moved on: then a pass decides anew. */
+static void again(struct object_slot *o, enum object_step step)
+{
+    o->step = step;
+    o->retry_ms = 0;
+    controller_due(o->state->controller, o->state->key, 0);
+}
+
+static void remember_version(struct object_slot *o, struct str body)
+{
+    struct arena cleanup_arena arena = {.max = 65536};
+    struct object_meta meta;
+    json_t *tree cleanup_json = json_load(body, true, "answer to a write", NULL);
+    o->version[0] = '\0';
+    if (tree != NULL && kube_meta_decode(tree, &arena, &meta, NULL) == 0)
+        (void)snprintf(o->version, sizeof(o->version), "%s", meta.resource_version);
+}
+
+static void acknowledged(struct object_slot *o, struct str body)
+{
+    struct rotation_state *s = o->state;
+    struct controller *c = s->controller;
+    int64_t now_ms = controller_now_ms(c), resync_ms = controller_resync_ms(c);
+    remember_version(o, body);
+    if (!text_eq(o->acked_digest, o->sent_digest)) {
+        o->acked_ms = now_ms;
+        log_info("published", LOG_TEXT("rotation", s->key), LOG_TEXT("kind", object_kind_name(o->kind)),
+                 LOG_TEXT("name", o->name), LOG_TEXT("trust_hash", o->sent_hash));
+    }
+    (void)snprintf(o->acked_digest, sizeof(o->acked_digest), "%s", o->sent_digest);
+    o->adopted = o->adopted || o->step == OBJECT_ADOPT;
+    o->step = OBJECT_PUT;
+    o->foreign = false;
+    o->tries = 0;
+    o->retry_ms = 0;
+    state_text(&o->failure, NULL);
+    /* spread evenly: a tenth earlier to a tenth later */
+    o->resync_ms = now_ms + resync_ms * 9 / 10 + (int64_t)(controller_random(c) % 1000) * resync_ms / 5000;
+    controller_due(c, s->key, 5);
+    controller_due(c, s->key, o->resync_ms - now_ms);
+}
+
+static void refused(struct object_slot *o, const struct err *err)
+{
+    bool may_adopt = !controller_options(o->state->controller)->without_fence;
+    if (o->kind == KIND_SECRET && o->step == OBJECT_PUT && may_adopt && o->consumer != NULL)
+        again(o, OBJECT_ADOPT); /* only the fence can tell whether its owner gave it to us */
+    else if (o->kind == KIND_SECRET && o->step != OBJECT_POST)
+        foreign(o);
+    else
+        fail_later(o, err->msg);
+}
+
+static void looked(struct object_slot *o, struct str body)
+{
+    struct err err = {0};
+    json_t *tree cleanup_json = json_load(body, true, "ConfigMap", &err);
+    struct config_map_object *map = tree != NULL ? config_map_new(tree, &err) : NULL;
+    if (map == NULL) {
+        fail_later(o, err.msg);
+        return;
+    }
+    const char *manager = json_text(json_path(tree, "metadata", "labels", NULL), LABEL_MANAGED_BY);
+    if (map->adopt || text_eq(manager, "keyturn")) {
+        (void)snprintf(o->version, sizeof(o->version), "%s", map->meta.resource_version);
+        again(o, map->adopt ? OBJECT_ADOPT : OBJECT_PUT);
+    } else {
+        foreign(o);
+    }
+    config_map_free(map);
+}
+
+static void published(void *ctx, const struct kube_answer *answer)
+{
+    struct object_slot *o = ctx;
+    const struct err *err = &answer->err;
+    bool looking = o->step == OBJECT_LOOK;
+    o->call = NULL;
+    if (err->class == ERR_NONE && looking)
+        looked(o, answer->body);
+    else if (err->class == ERR_NONE)
+        acknowledged(o, answer->body);
+    else if (err->class == ERR_NOT_FOUND && strcmp(err->reason, "NotFound") == 0 && o->step != OBJECT_POST) {
+        o->version[0] = '\0';
+        again(o, OBJECT_POST);
+    } else if (err->class == ERR_EXISTS && o->step == OBJECT_POST)
+        again(o, o->kind == KIND_SECRET ? OBJECT_PUT : OBJECT_LOOK);
+    else if (err->class == ERR_CONFLICT) {
+        o->version[0] = '\0'; /* somebody wrote meanwhile: the watch, or the next write, tells what */
+        o->retry_ms = controller_now_ms(o->state->controller) + 200;
+        controller_due(o->state->controller, o->state->key, 200);
+    } else if (err->class == ERR_INVALID)
+        refused(o, err);
+    else
+        fail_later(o, err->msg);
+}
+
+void publish_object(struct object_slot *o, const struct rendering *r)
+{
+    if (o->call != NULL || r == NULL || r->too_large)
+        return;
+    if (o->step == OBJECT_LOOK) {
+        if (request(o, "GET", (struct str){0}) != 0)
+            o->retry_ms = controller_now_ms(o->state->controller) + 1000;
+        return;
+    }
+    send(o, &r->files, r->hash, r->digest);
+}
+
+void publish_record(struct rotation_state *s)
+{
+    struct object_slot *o = s->record;
+    struct buf cleanup_buf text = {0};
+    if (o->call != NULL || s->known.count == 0 || o->retry_ms > controller_now_ms(s->controller))
+        return;
+    const struct config_map_object *map = world_config_map(controller_world(s->controller), s->namespace, o->name);
+    known_encode(&s->known, &text);
+    if (text.failed || text.len > 256 * 1024)
+        return; /* better none than one that cannot be read back */
+    struct trust_file file = {"record.json", buf_view(&text)};
+    struct trust_files files = {&file, 1, text.len};
+    char digest[JOSE_HASH_TEXT];
+    trust_files_digest(&files, digest);
+    bool behind = o->version[0] != '\0' && (map == NULL || world_version_older(map->meta.resource_version, o->version));
+    if (behind ? text_eq(o->acked_digest, digest)
+               : map != NULL && text_eq(map->digest, digest) && text_eq(map->rotation, s->name))
+        return;
+    if (o->step == OBJECT_LOOK)
+        (void)request(o, "GET", (struct str){0});
+    else
+        send(o, &files, "record", digest);
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * restart: puts the trust hash on a workload's pod template, which makes its controller roll the pods: once for
+ * each hash. The patch carries uid and resourceVersion, so that a late one changes nothing. */
+#ifndef KEYTURN_CONTROLLER_RESTART_H
+#define KEYTURN_CONTROLLER_RESTART_H
+
+#include "controller/state.h"
+
+void restart_workload(struct workload_slot *slot);
+
+#endif

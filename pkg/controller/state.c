@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "controller/events.h"
+#include "controller/issuer.h"
+#include "controller/known.h"
+
+void state_text(char **slot, const char *text)
+{
+    if (text_eq(*slot, text))
+        return;
+    free(*slot);
+    *slot = text != NULL ? strdup(text) : NULL;
+}
+
+static void object_slot_free(struct object_slot *o)
+{
+    if (o == NULL)
+        return;
+    kube_cancel(o->call);
+    free(o->consumer);
+    free(o->name);
+    free(o->failure);
+    free(o);
+}
+
+static void workload_slot_free(struct workload_slot *w)
+{
+    if (w == NULL)
+        return;
+    kube_cancel(w->call);
+    free(w->name);
+    free(w->failure);
+    free(w);
+}
+
+static struct object_slot *object_slot_new(struct rotation_state *s, const char *consumer, enum object_kind kind,
+                                           const char *name)
+{
+    struct object_slot *o = calloc(1, sizeof(*o));
+    if (o == NULL)
+        return NULL;
+    o->state = s;
+    o->kind = kind;
+    o->consumer = consumer != NULL ? strdup(consumer) : NULL;
+    o->name = strdup(name);
+    if (o->name == NULL || (consumer != NULL && o->consumer == NULL)) {
+        object_slot_free(o);
+        return NULL;
+    }
+    return o;
+}
+
+struct rotation_state *state_new(struct controller *c, const struct rotation_object *object)
+{
+    struct rotation_state *s = calloc(1, sizeof(*s));
+    char record[LIMIT_NAME + 32];
+    if (s == NULL)
+        return NULL;
+    s->controller = c;
+    s->namespace = strdup(object->meta.namespace);
+    s->name = strdup(object->meta.name);
+    s->uid = strdup(object->meta.uid != NULL ? object->meta.uid : "");
+    (void)snprintf(record, sizeof(record), "%s-keyturn-record", object->meta.name);
+    s->record = object_slot_new(s, NULL, KIND_CONFIG_MAP, record);
+    if (s->namespace == NULL || s->name == NULL || s->uid == NULL || s->record == NULL ||
+        asprintf(&s->key, "%s/%s", s->namespace, s->name) < 0) {
+        s->key = NULL;
+        state_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+static void drop_slots(struct object_slot **objects, size_t objects_count, struct workload_slot **workloads,
+                       size_t workloads_count)
+{
+    for (size_t i = 0; objects != NULL && i < objects_count; i++)
+        object_slot_free(objects[i]);
+    for (size_t i = 0; workloads != NULL && i < workloads_count; i++)
+        workload_slot_free(workloads[i]);
+    free(objects);
+    free(workloads);
+}
+
+void state_free(struct rotation_state *s)
+{
+    if (s == NULL)
+        return;
+    issuer_release(s);
+    known_release(&s->known);
+    drop_slots(s->objects, s->objects_count, s->workloads, s->workloads_count);
+    object_slot_free(s->record);
+    while (s->leaving != NULL) {
+        struct leaving_slot *l = s->leaving;
+        s->leaving = l->next;
+        kube_cancel(l->call);
+        free(l->name);
+        free(l->failure);
+        free(l);
+    }
+    kube_cancel(s->lifecycle_call);
+    kube_cancel(s->status_call);
+    map_release(&s->workload_index);
+    events_release(s);
+    arena_release(&s->renderings_arena);
+    free(s->renderings_issuer);
+    free(s->uses);
+    free(s->uses_start);
+    free(s->namespace);
+    free(s->name);
+    free(s->uid);
+    free(s->key);
+    free(s);
+}
+
+static struct object_slot *take_object(struct object_slot **old, size_t count, const struct consumer_spec *spec,
+                                       struct rotation_state *s)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct object_slot *o = old[i];
+        if (o != NULL && o->kind == spec->object_kind && text_eq(o->name, spec->object_name) &&
+            text_eq(o->consumer, spec->name)) {
+            old[i] = NULL;
+            o->tries = 0;
+            o->retry_ms = 0; /* a changed spec may mend it */
+            return o;
+        }
+    }
+    return object_slot_new(s, spec->name, spec->object_kind, spec->object_name);
+}
+
+static struct workload_slot *take_workload(struct map *old, const char *key, const struct restart_spec *spec,
+                                           struct rotation_state *s)
+{
+    struct workload_slot *w = map_remove(old, key);
+    if (w != NULL)
+        return w;
+    w = calloc(1, sizeof(*w));
+    if (w == NULL)
+        return NULL;
+    w->state = s;
+    w->kind = spec->kind;
+    w->name = strdup(spec->name);
+    if (w->name == NULL) {
+        workload_slot_free(w);
+        return NULL;
+    }
+    return w;
+}
+
+/* Index of the slot for this restart among the new ones, made or taken over when it is not there. */
+static int index_workload(struct rotation_state *s, struct map *old, struct map *places,
+                          const struct restart_spec *spec, size_t *ret)
+{
+    char key[LIMIT_NAME + 32];
+    (void)snprintf(key, sizeof(key), "%s/%s", workload_kind_name(spec->kind), spec->name);
+    void *place = map_get(places, key);
+    if (place != NULL) {
+        *ret = (size_t)(uintptr_t)place - 1;
+        return 0;
+    }
+    struct workload_slot *w = take_workload(old, key, spec, s);
+    if (w == NULL)
+        return -1;
+    s->workloads[s->workloads_count++] = w;
+    *ret = s->workloads_count - 1;
+    if (map_put(&s->workload_index, key, w, NULL) != 0 ||
+        map_put(places, key, (void *)(uintptr_t)s->workloads_count, NULL) != 0)
+        return -1;
+    return 0;
+}
+
+static int index_consumers(struct rotation_state *s, const struct rotation_spec *spec,
+                           struct object_slot **old_objects, size_t old_count, struct map *old_workloads)
+{
+    struct map places = {0};
+    size_t used = 0;
+    int result = -1;
+    for (size_t i = 0; i < spec->consumers_count; i++) {
+        const struct consumer_spec *c = &spec->consumers[i];
+        s->objects[i] = take_object(old_objects, old_count, c, s);
+        if (s->objects[i] == NULL)
+            goto out;
+        s->objects[i]->formats = c->formats;
+        s->objects_count = i + 1;
+        s->uses_start[i] = used;
+        for (size_t k = 0; k < c->restarts_count; k++)
+            if (index_workload(s, old_workloads, &places, &c->restarts[k], &s->uses[used++]) != 0)
+                goto out;
+    }
+    s->uses_start[spec->consumers_count] = used;
+    result = 0;
+out:
+    map_release(&places);
+    return result;
+}
+
+int state_index(struct rotation_state *s, const struct rotation_object *object)
+{
+    const struct rotation_spec *spec = &object->spec;
+    if (s->indexed && s->generation == object->meta.generation)
+        return 0;
+    struct object_slot **old_objects = s->objects;
+    struct workload_slot **old_array = s->workloads;
+    size_t old_count = s->objects_count, restarts = 0;
+    struct map old_workloads = s->workload_index;
+    for (size_t i = 0; i < spec->consumers_count; i++)
+        restarts += spec->consumers[i].restarts_count;
+    free(s->uses);
+    free(s->uses_start);
+    s->objects = calloc(spec->consumers_count + 1, sizeof(*s->objects));
+    s->workloads = calloc(restarts + 1, sizeof(*s->workloads));
+    s->uses = calloc(restarts + 1, sizeof(*s->uses));
+    s->uses_start = calloc(spec->consumers_count + 1, sizeof(*s->uses_start));
+    s->objects_count = s->workloads_count = 0;
+    s->workload_index = (struct map){0};
+    int result = -1;
+    if (s->objects != NULL && s->workloads != NULL && s->uses != NULL && s->uses_start != NULL)
+        result = index_consumers(s, spec, old_objects, old_count, &old_workloads);
+    size_t it = 0;
+    void *left;
+    while (map_next(&old_workloads, &it, NULL, &left))
+        workload_slot_free(left);
+    map_release(&old_workloads);
+    drop_slots(old_objects, old_count, NULL, 0);
+    free(old_array);
+    s->indexed = result == 0;
+    s->generation = object->meta.generation;
+    return result;
+}
+
+static const char *lifecycle(enum key_state state)
+{
+    switch (state) {
+    case KEY_ACTIVE:
+        return "Active";
+    case KEY_PASSIVE:
+        return "Retired";
+    case KEY_LEAVING:
+        return "Leaving";
+    case KEY_HELD:
+        return "Held";
+    }
+    return "";
+}
+
+const struct rendering *state_rendering(struct rotation_state *s, unsigned formats, const char *issuer)
+{
+    struct trust_key keys[LIMIT_KEYS];
+    if (s->known.count == 0)
+        return NULL;
+    if (s->renderings_version != s->known.version || !text_eq(s->renderings_issuer, issuer)) {
+        memset(s->renderings, 0, sizeof(s->renderings));
+        arena_release(&s->renderings_arena);
+        s->renderings_version = s->known.version;
+        state_text(&s->renderings_issuer, issuer);
+    }
+    struct rendering *r = &s->renderings[formats % ARRAY_LEN(s->renderings)];
+    if (r->made)
+        return r;
+    for (size_t i = 0; i < s->known.count; i++)
+        keys[i] = (struct trust_key){s->known.keys[i].key, lifecycle(s->known.keys[i].state)};
+    struct trust_set set = {.keys = keys, .count = s->known.count, .issuer = issuer};
+    struct err err = {0};
+    trust_hash(&set, formats, r->hash);
+    if (trust_render(&set, formats, &s->renderings_arena, &r->files, &err) != 0) {
+        if (err.class != ERR_LIMIT)
+            return NULL;
+        r->too_large = true;
+    } else {
+        trust_files_digest(&r->files, r->digest);
+    }
+    r->made = true;
+    return r;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * state: what the controller remembers of one KeyRotation between passes. Everything here may be
+ * lost at any moment (a restart, another leader): a pass rebuilds it from the world. Each room of the
+ * controller works on its own part; the structs stand here together because a pass walks all of them. */
+#ifndef KEYTURN_CONTROLLER_STATE_H
+#define KEYTURN_CONTROLLER_STATE_H
+
+#include "base/arena.h"
+#include "base/map.h"
+#include "controller/world.h"
+#include "keycloak/source.h"
+#include "rotation/keyset.h"
+#include "trust/trust.h"
+
+struct controller;
+
+/* One trusted key. */
+struct known_key {
+    struct jose_key *key; /* a reference */
+    enum key_state state;
+    bool signs;
+    bool certificate_unreadable;
+    unsigned misses;
+    int64_t missed_ms;
+    char component[64], provider[64];
+};
+
+/* What was last said about the keys; owned by known.c. */
+struct known {
+    struct known_key keys[LIMIT_KEYS];
+    size_t count;
+    bool loaded;      /* the memory of an earlier process was read, or there is none */
+    uint64_t version; /* grows with each change */
+    uint64_t seen[SOURCE_KIND_COUNT]; /* numbers of the readings that were folded in */
+    bool replaced, disagrees, incomplete;
+    size_t overflow;
+    char *incomplete_why, *reused_kid, *duplicate_kid; /* malloc'ed or NULL */
+    char acknowledge[TRUST_HASH_TEXT]; /* what acknowledges the last reading */
+};
+
+/* The files for one combination of formats, made once for each version of the set. */
+struct rendering {
+    bool made, too_large;
+    char hash[TRUST_HASH_TEXT];
+    char digest[JOSE_HASH_TEXT];
+    struct trust_files files;
+};
+
+enum object_step { OBJECT_PUT, OBJECT_POST, OBJECT_LOOK, OBJECT_ADOPT };
+
+/* One published object, or the record; owned by publish.c. */
+struct object_slot {
+    struct rotation_state *state;
+    char *consumer; /* NULL: the record */
+    enum object_kind kind;
+    char *name;
+    unsigned formats;
+    struct kube_call *call;
+    enum object_step step;
+    char sent_digest[JOSE_HASH_TEXT], sent_hash[TRUST_HASH_TEXT];
+    char acked_digest[JOSE_HASH_TEXT]; /* "" = nothing acknowledged by this process */
+    int64_t acked_ms;   /* when content of the acknowledged digest was first acknowledged */
+    int64_t resync_ms;  /* Secrets: to be written again then */
+    char version[32];   /* resourceVersion of the last acknowledged write, "" unknown */
+    bool foreign, adopted;
+    char *failure;
+    unsigned tries;
+    int64_t retry_ms;
+};
+
+/* One workload to restart; owned by restart.c. */
+struct workload_slot {
+    struct rotation_state *state;
+    enum workload_kind kind;
+    char *name;
+    struct kube_call *call;
+    char sent_hash[TRUST_HASH_TEXT];
+    char acked_hash[TRUST_HASH_TEXT]; /* of our last acknowledged patch */
+    char version[32];
+    int64_t acked_ms;
+    char rolled_version[32]; /* resourceVersion at which the rollout of rolled_hash was seen finished */
+    char rolled_hash[TRUST_HASH_TEXT];
+    char *failure;
+    unsigned tries;
+    int64_t retry_ms;
+};
+
+struct issuer_links { /* owned by issuer.c */
+    struct source *sources[SOURCE_KIND_COUNT];
+    char *idents[SOURCE_KIND_COUNT];
+    char *ca_pem, *ca_name; /* ca_name: "name/key" that ca_pem was read from */
+    struct kube_call *ca_call;
+    struct err ca_err;
+    bool ca_read;
+    int64_t ca_due_ms;
+    char *refresh; /* annotation value served */
+};
+
+/* An object that a consumer left behind, with deletionPolicy Delete; owned by lifecycle.c. */
+struct leaving_slot {
+    struct rotation_state *state;
+    enum object_kind kind;
+    char *name;
+    struct kube_call *call;
+    bool gone;
+    char *failure;
+    int64_t retry_ms;
+    struct leaving_slot *next;
+};
+
+struct rotation_state {
+    struct controller *controller;
+    char *key; /* "namespace/name" */
+    char *namespace, *name, *uid;
+    int64_t generation; /* of the spec that the slots follow */
+    bool indexed;
+    struct issuer_links issuer;
+    struct known known;
+    struct rendering renderings[16]; /* by bits of enum publish_format */
+    uint64_t renderings_version;
+    char *renderings_issuer;
+    struct arena renderings_arena;
+    struct object_slot **objects; /* as spec.consumers */
+    size_t objects_count;
+    struct workload_slot **workloads; /* distinct */
+    size_t workloads_count;
+    size_t *uses;         /* workload indices of all consumers, one after another */
+    size_t *uses_start;   /* objects_count + 1 entries */
+    struct map workload_index; /* "Kind/name" to workload_slot */
+    struct object_slot *record;
+    struct leaving_slot *leaving;
+    struct kube_call *lifecycle_call;
+    int64_t lifecycle_retry_ms;
+    struct kube_call *status_call;
+    int64_t status_ms;       /* when the last status write was sent */
+    char status_version[32]; /* resourceVersion of our last status write */
+    struct map events;       /* names of Events said by this process: value is EVENT_SENDING or EVENT_SAID */
+    size_t events_under_way;
+    bool rolling; /* last plan waited for pods */
+    bool reported_once;
+};
+
+/* Makes slots follow spec.consumers, keeping what is known of objects that stay. -1 out of memory. */
+int state_index(struct rotation_state *s, const struct rotation_object *object);
+struct rotation_state *state_new(struct controller *c, const struct rotation_object *object);
+void state_free(struct rotation_state *s); /* cancels every call of it */
+/* Files for formats of the present trust set, made when needed; NULL when there is no set or no memory. */
+const struct rendering *state_rendering(struct rotation_state *s, unsigned formats, const char *issuer);
+/* Replaces a malloc'ed text; NULL clears. */
+void state_text(char **slot, const char *text);
+
+#endif
