@@ -14,7 +14,8 @@ TIDY = clang-tidy-16 --quiet $(1) $< -- $(FLAGS) $(BOUND) 2> >(grep -vE '^[0-9]+
 BOUND := -Xclang -analyzer-config -Xclang max-nodes=40000
 DEPS = -MMD -MP -MT $@ -MF $@.d
 # Not -O0: the analyzer then follows every copy of a value, which takes longer and finds no more.
-ANALYZE = gcc $(FLAGS) -O1 -fanalyzer -Wno-analyzer-too-complex $(DEPS) -S -o /dev/null $<
+# Leaks are the tests' to find (LeakSanitizer): the analyzer loses who owns what inside of structs.
+ANALYZE = gcc $(FLAGS) -O1 -fanalyzer -Wno-analyzer-too-complex -Wno-analyzer-malloc-leak $(DEPS) -S -o /dev/null $<
 
 .PHONY: all
 all: $(ANALYZED:%=$(OUT)/%.ok) $(C:%=$(OUT)/%.ok) $(H:%=$(OUT)/%.ok) $(SH:%=$(OUT)/%.ok) $(PY:%=$(OUT)/%.ok)
