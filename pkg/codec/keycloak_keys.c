@@ -8,6 +8,7 @@
 #include <strings.h>
 #include "base/str.h"
 #include "codec/json.h"
+#include "jose/alg.h"
 
 #define ENTRIES_MAX 1000
 #define ACTIVE_MAX 16
@@ -18,19 +19,6 @@ struct gather {
     size_t count;
     struct realm_keys *ret;
 };
-
-/* Algorithms that sign with a public key to check it by (RFC 7518 3.1, RFC 8037, RFC 9864). */
-static bool alg_signs(const char *alg)
-{
-    static const char *const known[] = {"RS256", "RS384", "RS512", "PS256", "PS384",   "PS512",
-                                        "ES256", "ES384", "ES512", "EdDSA", "Ed25519", "Ed448"};
-    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        if (text_eq(alg, known[i])) {
-            return true;
-        }
-    }
-    return false;
-}
 
 static bool kty_known(const char *kty)
 {
@@ -177,7 +165,7 @@ static int entry_decode(struct gather *g, const json_t *entry, struct err *err)
     struct err why = {0};
     struct err cert_why = {0};
 
-    if ((use != NULL && strcasecmp(use, "sig") != 0) || !alg_signs(alg) ||
+    if ((use != NULL && strcasecmp(use, "sig") != 0) || jose_alg_find(alg) == NULL ||
         !kty_known(json_text(entry, "type"))) {
         g->ret->skipped++;
         return 0;
@@ -216,8 +204,8 @@ static int active_decode(const json_t *active, struct realm_keys *ret, struct er
     }
     json_object_foreach((json_t *)(uintptr_t)active, alg, kid)
     {
-        if (!alg_signs(alg) || !json_is_string(kid) || json_string_length(kid) > LIMIT_KID ||
-            ret->active_count == ACTIVE_MAX) {
+        if (jose_alg_find(alg) == NULL || !json_is_string(kid) ||
+            json_string_length(kid) > LIMIT_KID || ret->active_count == ACTIVE_MAX) {
             continue;
         }
         struct realm_active *new = &ret->active[ret->active_count];
@@ -288,7 +276,7 @@ static bool jwk_signs(const json_t *entry)
     const char *alg = json_text(entry, "alg");
     const json_t *ops = json_object_get(entry, "key_ops");
 
-    if (!kty_known(json_text(entry, "kty")) || (alg != NULL && !alg_signs(alg))) {
+    if (!kty_known(json_text(entry, "kty")) || (alg != NULL && jose_alg_find(alg) == NULL)) {
         return false;
     }
     if (use != NULL) {
