@@ -91,16 +91,16 @@ BAD = [
     ("301 consumers", {"spec.consumers": [consumer(f"c{n}") for n in range(301)]}, "must have at most 300 items"),
     ("two consumers of one name", {"spec.consumers": [consumer("a", "x"), consumer("a", "y")]}, "Duplicate value"),
     ("two consumers, one Secret", {"spec.consumers": [consumer("a", "x"), consumer("b", "y"), consumer("c", "x")]},
-     "two consumers publish into the same Secret"),
+     "two consumers publish into the same Secret or ConfigMap"),
     ("two consumers, one ConfigMap",
      {"spec.consumers": [{"name": n, "publish": {"configMap": {"name": "x"}}} for n in "ab"]},
-     "two consumers publish into the same ConfigMap"),
+     "two consumers publish into the same Secret or ConfigMap"),
     ("publishing into the credentials", {"spec.consumers": [consumer("a", "keyturn-keycloak")]},
      "publish into another Secret, because this one holds the credentials"),
     ("publishing into the caBundle", {"spec.consumers": [{"name": "a", "publish": {"configMap": {"name": "corp-ca"}}}]},
      "publish into another ConfigMap, because this one holds the certificates"),
-    ("publishing into the record", {"spec.consumers": [{"name": "a", "publish": {"configMap": {"name": "prod-keyturn-record"}}}]},
-     "publish into another ConfigMap, because <metadata.name>-keyturn-record"),
+    ("publishing into the record", {"spec.consumers": [{"name": "a", "publish": {"configMap": {"name": "shop-keyturn-record"}}}]},
+     "publish into a ConfigMap of another name"),
     ("consumer without name", {"spec.consumers": [{"publish": {"secret": {"name": "a"}}}]}, "name: Required value"),
     ("consumer without publish", {"spec.consumers": [{"name": "a"}]}, "publish: Required value"),
     ("bad name of a consumer", {"spec.consumers": [consumer("a.b")]}, "write a DNS label"),
@@ -208,9 +208,11 @@ def test_the_largest_object_is_within_the_budget(admin, place, kind):
                                   "reload": restart(*[f"w{m}" for m in range(16)])} for n in range(300)]
     answer = post(admin, place, item)
     assert answer.status_code == 201, answer.text[:800]
-    item["spec"]["consumers"][299]["publish"] = item["spec"]["consumers"][0]["publish"]
-    answer = post(admin, place, item)
-    assert answer.status_code == 422 and "two consumers publish into the same" in answer.text, answer.text[:800]
+    for last in (1, 99, 100, 150, 199, 200, 299):
+        twice = copy.deepcopy(item)
+        twice["spec"]["consumers"][last]["publish"] = item["spec"]["consumers"][last - 1]["publish"]
+        answer = post(admin, place, twice)
+        assert answer.status_code == 422 and "two consumers publish into the same" in answer.text, answer.text[:800]
 
 
 def test_defaults_appear(admin, namespace, crd):
@@ -236,7 +238,7 @@ def test_unknown_fields_are_pruned_where_nobody_asks_for_strictness(admin, place
     answer = post(admin, place, item, "dryRun=All&fieldValidation=Ignore")
     assert answer.status_code == 201 and "suspended" not in answer.json()["spec"]
     warned = post(admin, place, item, "dryRun=All&fieldValidation=Warn")
-    assert 'unknown field "spec.suspended"' in warned.headers["Warning"]
+    assert 'unknown field' in warned.headers["Warning"] and 'spec.suspended' in warned.headers["Warning"]
 
 
 STATUS = {
