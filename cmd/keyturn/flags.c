@@ -86,7 +86,8 @@ static int wrong(const char *flag, const char *value, const char *instead)
     return 2;
 }
 
-static int parse_duration(const char *flag, const char *value, int64_t least_s, int64_t most_s, int64_t *ret_ms)
+static int parse_duration(const char *flag, const char *value, int64_t least_s, int64_t most_s,
+                          int64_t *ret_ms)
 {
     int64_t seconds;
     if (!date_duration_parse(value, &seconds) || seconds < least_s || seconds > most_s)
@@ -102,7 +103,8 @@ static int parse_namespaces(char *value, struct flags *ret)
         if (name[0] == '\0')
             continue;
         if (ret->watch_namespaces_count == FLAGS_NAMESPACES_MAX)
-            return wrong("watch-namespaces", name, "at most 64 namespaces, or leave the flag out for all");
+            return wrong("watch-namespaces", name,
+                         "at most 64 namespaces, or leave the flag out for all");
         ret->watch_namespaces[ret->watch_namespaces_count++] = name;
     }
     return -1;
@@ -119,7 +121,9 @@ static int parse_bool(const char *flag, const char *value, bool *ret)
 static int parse_log(enum flag flag, const char *value, struct flags *ret)
 {
     if (flag == FLAG_LOG_LEVEL)
-        return log_level_parse(value, &ret->log_level) ? -1 : wrong("log-level", value, "error, warn, info or debug");
+        return log_level_parse(value, &ret->log_level)
+                   ? -1
+                   : wrong("log-level", value, "error, warn, info or debug");
     if (!text_eq(value, "json") && !text_eq(value, "text"))
         return wrong("log-format", value, "json or text");
     ret->log_text = text_eq(value, "text");
@@ -129,52 +133,34 @@ static int parse_log(enum flag flag, const char *value, struct flags *ret)
 static int parse_one(enum flag flag, char *value, struct flags *ret)
 {
     switch (flag) {
-    case FLAG_HELP:
-        (void)fputs(help, stdout);
-        return 0;
-    case FLAG_VERSION:
-        (void)printf("keyturn %s\n", keyturn_version());
-        return 0;
-    case FLAG_KUBECONFIG:
-        ret->kubeconfig = value;
-        return -1;
-    case FLAG_NAMESPACE:
-        ret->namespace = value;
-        return -1;
-    case FLAG_WATCH_NAMESPACES:
-        return parse_namespaces(value, ret);
-    case FLAG_LISTEN:
-        ret->listen = value;
-        return -1;
-    case FLAG_LEADER_ELECT:
-        return parse_bool("leader-elect", value, &ret->leader_elect);
-    case FLAG_LEASE_NAME:
-        ret->lease_name = value;
-        return -1;
-    case FLAG_IDENTITY:
-        ret->identity = value;
-        return -1;
-    case FLAG_FENCE_POLICY:
-        ret->fence_policy = value;
-        return -1;
-    case FLAG_WITHOUT_FENCE:
-        ret->without_fence = true;
-        return -1;
-    case FLAG_SETTLE:
-        return parse_duration("settle", value, 0, 3600, &ret->settle_ms);
-    case FLAG_RESYNC:
-        return parse_duration("resync", value, 5, 86400, &ret->resync_ms);
+    case FLAG_HELP: (void)fputs(help, stdout); return 0;
+    case FLAG_VERSION: (void)printf("keyturn %s\n", keyturn_version()); return 0;
+    case FLAG_KUBECONFIG: ret->kubeconfig = value; return -1;
+    case FLAG_NAMESPACE: ret->namespace = value; return -1;
+    case FLAG_WATCH_NAMESPACES: return parse_namespaces(value, ret);
+    case FLAG_LISTEN: ret->listen = value; return -1;
+    case FLAG_LEADER_ELECT: return parse_bool("leader-elect", value, &ret->leader_elect);
+    case FLAG_LEASE_NAME: ret->lease_name = value; return -1;
+    case FLAG_IDENTITY: ret->identity = value; return -1;
+    case FLAG_FENCE_POLICY: ret->fence_policy = value; return -1;
+    case FLAG_WITHOUT_FENCE: ret->without_fence = true; return -1;
+    case FLAG_SETTLE: return parse_duration("settle", value, 0, 3600, &ret->settle_ms);
+    case FLAG_RESYNC: return parse_duration("resync", value, 5, 86400, &ret->resync_ms);
     case FLAG_LOG_FORMAT:
-    case FLAG_LOG_LEVEL:
-        return parse_log(flag, value, ret);
+    case FLAG_LOG_LEVEL: return parse_log(flag, value, ret);
     }
     return 2;
 }
 
 int flags_parse(int argc, char **argv, struct flags *ret)
 {
-    *ret = (struct flags){.listen = "0.0.0.0:8080", .lease_name = "keyturn", .fence_policy = "keyturn-fence-secrets",
-                          .leader_elect = true, .log_level = LOG_INFO, .settle_ms = 5000, .resync_ms = 300000};
+    *ret = (struct flags){.listen = "0.0.0.0:8080",
+                          .lease_name = "keyturn",
+                          .fence_policy = "keyturn-fence-secrets",
+                          .leader_elect = true,
+                          .log_level = LOG_INFO,
+                          .settle_ms = 5000,
+                          .resync_ms = 300000};
     int got;
     while ((got = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (got == '?') {
@@ -190,7 +176,8 @@ int flags_parse(int argc, char **argv, struct flags *ret)
         return 2;
     }
     if (!text_eq(argv[optind], "run") || optind + 1 < argc) {
-        (void)fprintf(stderr, "keyturn: unknown command %s; write keyturn run [flags] (keyturn --help)\n",
+        (void)fprintf(stderr,
+                      "keyturn: unknown command %s; write keyturn run [flags] (keyturn --help)\n",
                       argv[text_eq(argv[optind], "run") ? optind + 1 : optind]);
         return 2;
     }

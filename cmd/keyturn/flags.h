@@ -28,8 +28,9 @@ struct flags {
     int64_t resync_ms;
 };
 
-/* Reads argv into *ret. Returns -1 to go on, else the status to exit with (help and version print to standard
- * output, mistakes to standard error with what to write instead). Changes argv's texts. */
+/* Reads argv into *ret. Returns -1 to go on, else the status to exit with (help and version print
+ * to standard output, mistakes to standard error with what to write instead). Changes argv's texts.
+ */
 int flags_parse(int argc, char **argv, struct flags *ret);
 
 #endif

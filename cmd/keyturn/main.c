@@ -58,7 +58,8 @@ static void make_identity(struct process *p, const struct flags *flags, uint32_t
 
 static int connect_all(struct process *p, const struct flags *flags, struct err *err)
 {
-    struct http_curl_options http = {.user_agent = p->user_agent, .observer = controller_telemetry_request};
+    struct http_curl_options http = {.user_agent = p->user_agent,
+                                     .observer = controller_telemetry_request};
     struct kube_options kube = {.kubeconfig = flags->kubeconfig, .user_agent = p->user_agent};
     p->loop = loop_new(err);
     p->telemetry = controller_telemetry_new();
@@ -74,7 +75,8 @@ static int connect_all(struct process *p, const struct flags *flags, struct err 
     return p->kube != NULL ? 0 : -1;
 }
 
-static int make_controller(struct process *p, const struct flags *flags, uint32_t random, struct err *err)
+static int make_controller(struct process *p, const struct flags *flags, uint32_t random,
+                           struct err *err)
 {
     struct controller_options options = {
         .own_namespace = flags->namespace != NULL ? flags->namespace : kube_namespace(p->kube),
@@ -93,7 +95,8 @@ static int make_controller(struct process *p, const struct flags *flags, uint32_
     if (p->controller == NULL)
         return -1;
     controller_use_telemetry(p->controller, p->telemetry);
-    struct web_source source = {controller_healthy, controller_ready, controller_metrics, p->controller};
+    struct web_source source = {controller_healthy, controller_ready, controller_metrics,
+                                p->controller};
     p->web = web_new(p->loop, flags->listen, &source, err);
     return p->web != NULL ? 0 : -1;
 }
@@ -121,7 +124,8 @@ static int run(const struct flags *flags, struct err *err)
     json_setup((uint32_t)(random[1] >> 32));
     make_identity(&p, flags, (uint32_t)random[1]);
     (void)snprintf(p.user_agent, sizeof(p.user_agent), "keyturn/%s", keyturn_version());
-    if (connect_all(&p, flags, err) != 0 || make_controller(&p, flags, (uint32_t)random[1], err) != 0 ||
+    if (connect_all(&p, flags, err) != 0 ||
+        make_controller(&p, flags, (uint32_t)random[1], err) != 0 ||
         loop_on_stop_signal(p.loop, on_stop_signal, &p, err) != 0 || sandbox_final(err) != 0)
         goto out;
     log_info("starting", LOG_TEXT("version", keyturn_version()), LOG_TEXT("identity", p.identity),
@@ -145,7 +149,8 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "keyturn: %s\n", err.msg);
         return 1;
     }
-    log_setup(&(struct log_sink){.now_us = loop_wall_us, .text = flags.log_text, .level = flags.log_level});
+    log_setup(&(struct log_sink){
+        .now_us = loop_wall_us, .text = flags.log_text, .level = flags.log_level});
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         (void)fprintf(stderr, "keyturn: libcurl cannot start\n");
         return 1;

@@ -22,10 +22,10 @@
 #include "obs/log.h"
 #include "workqueue/workqueue.h"
 
-#define PASSES_A_TURN 32       /* then other work of the loop gets its turn */
+#define PASSES_A_TURN 32 /* then other work of the loop gets its turn */
 #define FENCE_RETRY_MS 5000
-#define TRIM_MS 30000          /* freed memory goes back to the system */
-#define POD_DELAY_MS 100       /* pods change in bunches */
+#define TRIM_MS 30000    /* freed memory goes back to the system */
+#define POD_DELAY_MS 100 /* pods change in bunches */
 
 struct controller {
     struct loop *loop;
@@ -50,14 +50,38 @@ struct controller {
 
 /* ---- what the rooms may ask (internal.h) ---- */
 
-struct kube *controller_kube(struct controller *c) { return c->kube; }
-struct sources *controller_sources(struct controller *c) { return c->sources; }
-struct world *controller_world(struct controller *c) { return c->world; }
-struct arena *controller_pass_arena(struct controller *c) { return &c->pass_arena; }
-const struct controller_options *controller_options(const struct controller *c) { return &c->options; }
-int64_t controller_now_ms(const struct controller *c) { return loop_now_ms(c->loop); }
-int64_t controller_resync_ms(const struct controller *c) { return c->options.resync_ms; }
-int64_t controller_now_s(const struct controller *c) { return c->pass_wall_s; }
+struct kube *controller_kube(struct controller *c)
+{
+    return c->kube;
+}
+struct sources *controller_sources(struct controller *c)
+{
+    return c->sources;
+}
+struct world *controller_world(struct controller *c)
+{
+    return c->world;
+}
+struct arena *controller_pass_arena(struct controller *c)
+{
+    return &c->pass_arena;
+}
+const struct controller_options *controller_options(const struct controller *c)
+{
+    return &c->options;
+}
+int64_t controller_now_ms(const struct controller *c)
+{
+    return loop_now_ms(c->loop);
+}
+int64_t controller_resync_ms(const struct controller *c)
+{
+    return c->options.resync_ms;
+}
+int64_t controller_now_s(const struct controller *c)
+{
+    return c->pass_wall_s;
+}
 
 uint32_t controller_random(struct controller *c)
 {
@@ -96,11 +120,16 @@ bool controller_fenced(const struct controller *c, const char **why)
 {
     bool proven = c->options.without_fence || c->fence_proven;
     if (why != NULL)
-        *why = proven ? NULL : c->fence_err.class != ERR_NONE ? c->fence_err.msg : "the fence is being proven";
+        *why = proven                           ? NULL
+               : c->fence_err.class != ERR_NONE ? c->fence_err.msg
+                                                : "the fence is being proven";
     return proven;
 }
 
-struct rotation_state *controller_state(struct controller *c, const char *key) { return map_get(&c->states, key); }
+struct rotation_state *controller_state(struct controller *c, const char *key)
+{
+    return map_get(&c->states, key);
+}
 
 struct rotation_state *controller_next_state(struct controller *c, size_t *it)
 {
@@ -110,10 +139,12 @@ struct rotation_state *controller_next_state(struct controller *c, size_t *it)
 
 /* ---- one pass ---- */
 
-static struct rotation_state *find_state(struct controller *c, const char *key, const struct rotation_object *object)
+static struct rotation_state *find_state(struct controller *c, const char *key,
+                                         const struct rotation_object *object)
 {
     struct rotation_state *s = map_get(&c->states, key);
-    if (s != NULL && object != NULL && !text_eq(s->uid, object->meta.uid)) { /* deleted and made anew */
+    if (s != NULL && object != NULL &&
+        !text_eq(s->uid, object->meta.uid)) { /* deleted and made anew */
         (void)map_remove(&c->states, key);
         state_free(s);
         s = NULL;
@@ -146,30 +177,34 @@ static void follow_keys(struct rotation_state *s, const struct rotation_object *
         world_config_map(s->controller->world, s->namespace, s->record->name);
     const char *found;
     if (!s->known.loaded)
-        known_restore(&s->known, &object->status, record != NULL && text_eq(record->rotation, s->name) ? record->record : NULL);
-    struct known_input input = {
-        .by_admin = object->spec.keycloak_url != NULL,
-        .blocked = issuer_compare(s, object, &found) == ISSUER_DIFFERS,
-        .admin = admin != NULL ? source_reading(admin) : NULL,
-        .jwks = jwks != NULL ? source_reading(jwks) : NULL,
-        .jwks_ok = jwks != NULL && source_err(jwks)->class == ERR_NONE,
-        .interval_ms = object->spec.refresh_interval_s * 1000,
-        .acknowledge = object->acknowledge};
+        known_restore(&s->known, &object->status,
+                      record != NULL && text_eq(record->rotation, s->name) ? record->record : NULL);
+    struct known_input input = {.by_admin = object->spec.keycloak_url != NULL,
+                                .blocked = issuer_compare(s, object, &found) == ISSUER_DIFFERS,
+                                .admin = admin != NULL ? source_reading(admin) : NULL,
+                                .jwks = jwks != NULL ? source_reading(jwks) : NULL,
+                                .jwks_ok = jwks != NULL && source_err(jwks)->class == ERR_NONE,
+                                .interval_ms = object->spec.refresh_interval_s * 1000,
+                                .acknowledge = object->acknowledge};
     if (known_follow(&s->known, &input))
-        log_info("trust set changed", LOG_TEXT("rotation", s->key), LOG_NUMBER("keys", s->known.count));
+        log_info("trust set changed", LOG_TEXT("rotation", s->key),
+                 LOG_NUMBER("keys", s->known.count));
 }
 
-static void act(struct rotation_state *s, const struct rotation_view *view, const struct rotation_plan *plan)
+static void act(struct rotation_state *s, const struct rotation_view *view,
+                const struct rotation_plan *plan)
 {
     for (size_t i = 0; i < view->consumers_count; i++)
         if (plan->consumers[i].write)
-            publish_object(s->objects[i], state_rendering(s, s->objects[i]->formats, s->renderings_issuer));
+            publish_object(s->objects[i],
+                           state_rendering(s, s->objects[i]->formats, s->renderings_issuer));
     for (size_t i = 0; i < view->workloads_count; i++)
         if (plan->restart[i])
             restart_workload(s->workloads[i]);
 }
 
-static void schedule(struct rotation_state *s, const struct rotation_view *view, const struct rotation_plan *plan)
+static void schedule(struct rotation_state *s, const struct rotation_view *view,
+                     const struct rotation_plan *plan)
 {
     struct controller *c = s->controller;
     if (plan->again_at_s == INT64_MAX)
@@ -259,12 +294,14 @@ static void due_object(struct controller *c, const struct object_meta *meta, int
     controller_due(c, key, delay_ms);
 }
 
-static void rotation_changed(void *ctx, const struct rotation_object *old, const struct rotation_object *new)
+static void rotation_changed(void *ctx, const struct rotation_object *old,
+                             const struct rotation_object *new)
 {
     struct controller *c = ctx;
     char key[LIMIT_NAME * 2 + 2];
     if (new != NULL) {
-        due_object(c, &new->meta, old == NULL || old->meta.generation != new->meta.generation ? 0 : 20);
+        due_object(c, &new->meta,
+                   old == NULL || old->meta.generation != new->meta.generation ? 0 : 20);
         return;
     }
     (void)snprintf(key, sizeof(key), "%s/%s", old->meta.namespace, old->meta.name);
@@ -284,7 +321,8 @@ static void config_map_changed(void *ctx, const struct config_map_object *object
             continue;
         bool names = text_eq(s->record->name, object->meta.name);
         for (size_t i = 0; i < s->objects_count && !names; i++)
-            names = s->objects[i]->kind == KIND_CONFIG_MAP && text_eq(s->objects[i]->name, object->meta.name);
+            names = s->objects[i]->kind == KIND_CONFIG_MAP &&
+                    text_eq(s->objects[i]->name, object->meta.name);
         if (names)
             controller_due(c, s->key, 10);
     }
@@ -296,9 +334,11 @@ static void workload_changed(void *ctx, const struct workload_object *object)
     char place[LIMIT_NAME + 32];
     size_t it = 0;
     struct rotation_state *s;
-    (void)snprintf(place, sizeof(place), "%s/%s", workload_kind_name(object->kind), object->meta.name);
+    (void)snprintf(place, sizeof(place), "%s/%s", workload_kind_name(object->kind),
+                   object->meta.name);
     while ((s = controller_next_state(c, &it)) != NULL)
-        if (text_eq(s->namespace, object->meta.namespace) && map_get(&s->workload_index, place) != NULL)
+        if (text_eq(s->namespace, object->meta.namespace) &&
+            map_get(&s->workload_index, place) != NULL)
             controller_due(c, s->key, 20);
 }
 
@@ -380,8 +420,9 @@ static void fence_answered(void *ctx, const struct err *err)
         c->fence_proven = proven;
     c->fence_err = *err;
     if (news)
-        log_at(proven ? LOG_INFO : LOG_ERROR, proven ? "the fence stands" : "the fence is not proven",
-               LOG_TEXT("policy", c->options.fence_policy), LOG_TEXT("error", proven ? "" : err->msg));
+        log_at(
+            proven ? LOG_INFO : LOG_ERROR, proven ? "the fence stands" : "the fence is not proven",
+            LOG_TEXT("policy", c->options.fence_policy), LOG_TEXT("error", proven ? "" : err->msg));
     loop_timer_in(c->loop, &c->fence_timer, proven ? c->options.resync_ms : FENCE_RETRY_MS);
     if (news && c->leading)
         begin(c);
@@ -392,7 +433,8 @@ static void ask_fence(void *ctx)
     struct controller *c = ctx;
     if (c->options.without_fence || c->fence_call != NULL || c->stopping)
         return;
-    c->fence_call = fence_prove(c->kube, c->options.own_namespace, c->options.fence_policy, fence_answered, c);
+    c->fence_call =
+        fence_prove(c->kube, c->options.own_namespace, c->options.fence_policy, fence_answered, c);
     if (c->fence_call == NULL)
         loop_timer_in(c->loop, &c->fence_timer, FENCE_RETRY_MS);
 }
@@ -418,8 +460,8 @@ static void credentials_read(void *ctx, const struct kube_answer *answer)
     free(r);
 }
 
-static void *credentials_get(void *ctx, const char *namespace, const char *secret, source_credentials_done_fn *done,
-                             void *done_ctx)
+static void *credentials_get(void *ctx, const char *namespace, const char *secret,
+                             source_credentials_done_fn *done, void *done_ctx)
 {
     struct controller *c = ctx;
     struct buf cleanup_buf path = {0};
@@ -429,8 +471,9 @@ static void *credentials_get(void *ctx, const char *namespace, const char *secre
     r->done = done;
     r->done_ctx = done_ctx;
     kube_path(&path, "/api/v1", namespace, "secrets", secret);
-    r->call = kube_submit(c->kube, &(struct kube_request){.method = "GET", .path = buf_text(&path), .secret = true},
-                          credentials_read, r);
+    r->call = kube_submit(
+        c->kube, &(struct kube_request){.method = "GET", .path = buf_text(&path), .secret = true},
+        credentials_read, r);
     if (r->call == NULL) {
         free(r);
         return NULL;
@@ -457,12 +500,17 @@ static void trim(void *ctx)
 
 static bool make_parts(struct controller *c)
 {
-    struct world_events events = {rotation_changed, config_map_changed, workload_changed, pod_changed,
-                                  world_became_synced, c};
-    struct sources_options sources = {.port = c->port, .loop = c->loop, .polled = polled, .ctx = c,
-                                      .credentials = {credentials_get, credentials_cancel, c}, .seed = c->random};
+    struct world_events events = {rotation_changed, config_map_changed,  workload_changed,
+                                  pod_changed,      world_became_synced, c};
+    struct sources_options sources = {.port = c->port,
+                                      .loop = c->loop,
+                                      .polled = polled,
+                                      .ctx = c,
+                                      .credentials = {credentials_get, credentials_cancel, c},
+                                      .seed = c->random};
     c->queue = workqueue_new();
-    c->world = world_new(c->kube, c->loop, c->options.watch_namespaces, c->options.watch_namespaces_count, &events);
+    c->world = world_new(c->kube, c->loop, c->options.watch_namespaces,
+                         c->options.watch_namespaces_count, &events);
     c->sources = sources_new(&sources);
     return c->queue != NULL && c->world != NULL && c->sources != NULL;
 }
@@ -489,8 +537,11 @@ struct controller *controller_new(struct loop *loop, struct http_port *port, str
         return NULL;
     }
     if (options->leader_elect) {
-        struct lease_options lease = {.namespace = options->own_namespace, .name = options->lease_name,
-                                      .identity = options->identity, .changed = leadership, .ctx = c};
+        struct lease_options lease = {.namespace = options->own_namespace,
+                                      .name = options->lease_name,
+                                      .identity = options->identity,
+                                      .changed = leadership,
+                                      .ctx = c};
         c->lease = lease_new(kube, loop, &lease, err);
         if (c->lease == NULL) {
             controller_free(c);
@@ -500,7 +551,10 @@ struct controller *controller_new(struct loop *loop, struct http_port *port, str
     return c;
 }
 
-void controller_use_telemetry(struct controller *c, struct controller_telemetry *t) { c->telemetry = t; }
+void controller_use_telemetry(struct controller *c, struct controller_telemetry *t)
+{
+    c->telemetry = t;
+}
 
 void controller_start(struct controller *c)
 {
@@ -569,8 +623,10 @@ bool controller_ready(void *controller, struct buf *why)
 void controller_metrics(void *controller, struct buf *out)
 {
     struct controller *c = controller;
-    struct telemetry_process process = {.leading = c->leading, .queue_depth = workqueue_depth(c->queue),
-                                        .rotations = c->states.count, .loop_lag_ms = loop_lag_ms(c->loop)};
+    struct telemetry_process process = {.leading = c->leading,
+                                        .queue_depth = workqueue_depth(c->queue),
+                                        .rotations = c->states.count,
+                                        .loop_lag_ms = loop_lag_ms(c->loop)};
     size_t it = 0;
     struct rotation_state *s;
     for (size_t k = 0; k < SOURCE_KIND_COUNT; k++)
@@ -578,6 +634,7 @@ void controller_metrics(void *controller, struct buf *out)
     telemetry_process(c->telemetry, &process);
     telemetry_forget_rotations(c->telemetry);
     while ((s = controller_next_state(c, &it)) != NULL)
-        telemetry_rotation(c->telemetry, s, world_rotation(c->world, s->namespace, s->name), loop_now_ms(c->loop));
+        telemetry_rotation(c->telemetry, s, world_rotation(c->world, s->namespace, s->name),
+                           loop_now_ms(c->loop));
     telemetry_render(c->telemetry, out);
 }

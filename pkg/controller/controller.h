@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * controller: the loop through the world. Watches KeyRotations and what they name, polls their issuers,
- * and for each that is due gathers a view, has rotation_decide make a plan, acts on it and reports it. Only the holder of the
- * Lease polls, decides and writes; a follower keeps its watches warm. See pkg/README.md for the rooms. */
+ * controller: the loop through the world. Watches KeyRotations and what they name, polls their
+ * issuers, and for each that is due gathers a view, has rotation_decide make a plan, acts on it and
+ * reports it. Only the holder of the Lease polls, decides and writes; a follower keeps its watches
+ * warm. See pkg/README.md for the rooms. */
 #ifndef KEYTURN_CONTROLLER_CONTROLLER_H
 #define KEYTURN_CONTROLLER_CONTROLLER_H
 
@@ -42,10 +43,12 @@ void controller_free(struct controller *c);
 bool controller_healthy(void *controller, struct buf *why);
 bool controller_ready(void *controller, struct buf *why);
 void controller_metrics(void *controller, struct buf *out);
-/* For http_curl_options.observer; ctx is a struct metrics made by the caller before the controller. */
+/* For http_curl_options.observer; ctx is a struct metrics made by the caller before the controller.
+ */
 struct controller_telemetry *controller_telemetry_new(void);
 void controller_telemetry_free(struct controller_telemetry *t);
-void controller_telemetry_request(void *telemetry, const char *host, enum http_lane lane, int status, int64_t elapsed_ms);
+void controller_telemetry_request(void *telemetry, const char *host, enum http_lane lane,
+                                  int status, int64_t elapsed_ms);
 void controller_use_telemetry(struct controller *c, struct controller_telemetry *t);
 
 #endif

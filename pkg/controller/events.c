@@ -38,7 +38,8 @@ static void event_done(void *ctx, const struct kube_answer *answer)
     free(e);
 }
 
-static void event_name(const struct rotation_state *s, const struct event_text *text, char out[LIMIT_NAME + 1])
+static void event_name(const struct rotation_state *s, const struct event_text *text,
+                       char out[LIMIT_NAME + 1])
 {
     char hash[JOSE_HASH_TEXT];
     struct buf cleanup_buf about = {0};
@@ -51,8 +52,8 @@ static void event_name(const struct rotation_state *s, const struct event_text *
         used += (size_t)snprintf(out + used, LIMIT_NAME + 1 - used, "%02x", hex[i]);
 }
 
-static int event_send(struct rotation_state *s, const struct rotation_object *object, const struct event_text *text,
-                      const char *name)
+static int event_send(struct rotation_state *s, const struct rotation_object *object,
+                      const struct event_text *text, const char *name)
 {
     struct controller *c = s->controller;
     struct buf cleanup_buf body = {0};
@@ -62,11 +63,17 @@ static int event_send(struct rotation_state *s, const struct rotation_object *ob
         return -1;
     e->state = s;
     (void)snprintf(e->name, sizeof(e->name), "%s", name);
-    event_encode(&(struct event_object){.namespace = s->namespace, .name = name, .warning = text->warning,
-                                        .reason = text->reason, .action = text->reason, .note = text->note,
-                                        .regarding_name = s->name, .regarding_uid = s->uid,
+    event_encode(&(struct event_object){.namespace = s->namespace,
+                                        .name = name,
+                                        .warning = text->warning,
+                                        .reason = text->reason,
+                                        .action = text->reason,
+                                        .note = text->note,
+                                        .regarding_name = s->name,
+                                        .regarding_uid = s->uid,
                                         .regarding_resource_version = object->meta.resource_version,
-                                        .instance = controller_options(c)->identity, .time_us = loop_wall_us()},
+                                        .instance = controller_options(c)->identity,
+                                        .time_us = loop_wall_us()},
                  &body);
     kube_path(&path, "/apis/events.k8s.io/v1", s->namespace, "events", NULL);
     if (map_put(&s->events, name, e, NULL) != 0) {
@@ -74,8 +81,11 @@ static int event_send(struct rotation_state *s, const struct rotation_object *ob
         return -1;
     }
     e->call = kube_submit(controller_kube(c),
-                          &(struct kube_request){.method = "POST", .path = buf_text(&path), .body = buf_view(&body),
-                                                 .metadata_only = true, .lane = HTTP_LANE_EVENT,
+                          &(struct kube_request){.method = "POST",
+                                                 .path = buf_text(&path),
+                                                 .body = buf_view(&body),
+                                                 .metadata_only = true,
+                                                 .lane = HTTP_LANE_EVENT,
                                                  .timeout_ms = EVENT_TIMEOUT_MS},
                           event_done, e);
     if (e->call == NULL) {
@@ -87,7 +97,8 @@ static int event_send(struct rotation_state *s, const struct rotation_object *ob
     return 0;
 }
 
-bool event_say(struct rotation_state *s, const struct rotation_object *object, const struct event_text *text)
+bool event_say(struct rotation_state *s, const struct rotation_object *object,
+               const struct event_text *text)
 {
     char name[LIMIT_NAME + 1];
     event_name(s, text, name);

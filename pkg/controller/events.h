@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * events: Events about a KeyRotation, each said once. The name is made of the object's uid and what
- * is said (`about`), so that a restart, another leader or a repeated pass meets its own Event and not a second. */
+ * is said (`about`), so that a restart, another leader or a repeated pass meets its own Event and
+ * not a second. */
 #ifndef KEYTURN_CONTROLLER_EVENTS_H
 #define KEYTURN_CONTROLLER_EVENTS_H
 
@@ -15,7 +16,8 @@ struct event_text {
 };
 
 /* Sends it unless this process already did. True once the API server has it. */
-bool event_say(struct rotation_state *s, const struct rotation_object *object, const struct event_text *text);
+bool event_say(struct rotation_state *s, const struct rotation_object *object,
+               const struct event_text *text);
 /* Cancels what is under way and forgets everything. */
 void events_release(struct rotation_state *s);
 

@@ -7,8 +7,9 @@
 #include "controller/internal.h"
 #include "controller/issuer.h"
 
-#define REVERT_BRAKE_MS (10 * 60 * 1000LL) /* least time between restarts for one hash that somebody takes away */
-#define HASHES_MAX 64                      /* objects that one workload may read */
+#define REVERT_BRAKE_MS \
+    (10 * 60 * 1000LL) /* least time between restarts for one hash that somebody takes away */
+#define HASHES_MAX 64  /* objects that one workload may read */
 
 static int64_t to_wall_s(struct controller *c, int64_t mono_ms)
 {
@@ -23,8 +24,10 @@ static int64_t to_wall_s(struct controller *c, int64_t mono_ms)
 static enum object_finding find_config_map(const struct object_slot *o, const struct rendering *r)
 {
     struct rotation_state *s = o->state;
-    const struct config_map_object *map = world_config_map(controller_world(s->controller), s->namespace, o->name);
-    bool behind = o->version[0] != '\0' && (map == NULL || world_version_older(map->meta.resource_version, o->version));
+    const struct config_map_object *map =
+        world_config_map(controller_world(s->controller), s->namespace, o->name);
+    bool behind = o->version[0] != '\0' &&
+                  (map == NULL || world_version_older(map->meta.resource_version, o->version));
     if (behind) /* our own write has not come back yet */
         return text_eq(o->acked_digest, r->digest) ? OBJECT_CURRENT : OBJECT_STALE;
     if (map == NULL)
@@ -70,8 +73,9 @@ static void view_consumer(struct rotation_state *s, const struct rotation_object
         (void)snprintf(o->acked_digest, sizeof(o->acked_digest), "%s", r->digest);
         o->acked_ms = controller_now_ms(s->controller);
     }
-    if (o->kind == KIND_SECRET && ret->object == OBJECT_CURRENT && o->resync_ms <= controller_now_ms(s->controller) &&
-        o->call == NULL && o->retry_ms <= controller_now_ms(s->controller))
+    if (o->kind == KIND_SECRET && ret->object == OBJECT_CURRENT &&
+        o->resync_ms <= controller_now_ms(s->controller) && o->call == NULL &&
+        o->retry_ms <= controller_now_ms(s->controller))
         ret->object = OBJECT_UNKNOWN; /* edited, for all we know */
 }
 
@@ -84,7 +88,8 @@ struct hash_list {
 };
 
 /* Adds the objects of one KeyRotation that the workload reads. */
-static void add_hashes(struct rotation_state *s, enum workload_kind kind, const char *name, struct hash_list *list)
+static void add_hashes(struct rotation_state *s, enum workload_kind kind, const char *name,
+                       struct hash_list *list)
 {
     char key[LIMIT_NAME + 32];
     (void)snprintf(key, sizeof(key), "%s/%s", workload_kind_name(kind), name);
@@ -162,7 +167,8 @@ static bool is_rolled(struct workload_slot *slot, const struct workload_object *
         return true;
     if (world_has_stale_pod(controller_world(s->controller), w, hash))
         return false;
-    (void)snprintf(slot->rolled_version, sizeof(slot->rolled_version), "%s", w->meta.resource_version);
+    (void)snprintf(slot->rolled_version, sizeof(slot->rolled_version), "%s",
+                   w->meta.resource_version);
     (void)snprintf(slot->rolled_hash, sizeof(slot->rolled_hash), "%s", hash);
     return true;
 }
@@ -176,18 +182,24 @@ static void view_workload(struct workload_slot *slot, struct view_workload *ret)
 {
     struct rotation_state *s = slot->state;
     struct controller *c = s->controller;
-    const struct workload_object *w = world_workload(controller_world(c), slot->kind, s->namespace, slot->name);
+    const struct workload_object *w =
+        world_workload(controller_world(c), slot->kind, s->namespace, slot->name);
     char hash[TRUST_HASH_TEXT];
     int64_t ready_ms;
     gather_workload_hash(s, slot->kind, slot->name, hash, &ready_ms);
-    *ret = (struct view_workload){
-        .kind = slot->kind, .name = slot->name, .exists = w != NULL,
-        .listed = world_workloads_synced(controller_world(c), slot->kind),
-        .annotating = slot->call != NULL, .ready_at_s = to_wall_s(c, ready_ms), .failure = slot->failure,
-        .retry_at_s = slot->retry_ms > 0 ? to_wall_s(c, slot->retry_ms) : 0};
+    *ret =
+        (struct view_workload){.kind = slot->kind,
+                               .name = slot->name,
+                               .exists = w != NULL,
+                               .listed = world_workloads_synced(controller_world(c), slot->kind),
+                               .annotating = slot->call != NULL,
+                               .ready_at_s = to_wall_s(c, ready_ms),
+                               .failure = slot->failure,
+                               .retry_at_s = slot->retry_ms > 0 ? to_wall_s(c, slot->retry_ms) : 0};
     if (w == NULL || hash[0] == '\0')
         return;
-    bool behind = slot->version[0] != '\0' && world_version_older(w->meta.resource_version, slot->version);
+    bool behind =
+        slot->version[0] != '\0' && world_version_older(w->meta.resource_version, slot->version);
     ret->annotated = behind ? text_eq(slot->acked_hash, hash) : text_eq(w->template_hash, hash);
     ret->pods_wanted = w->desired;
     if (ret->annotated) {
@@ -203,9 +215,13 @@ static void view_workload(struct workload_slot *slot, struct view_workload *ret)
 
 /* ---- keys ---- */
 
-static void view_key(const struct known_key *k, const struct rotation_status *status, struct view_key *ret)
+static void view_key(const struct known_key *k, const struct rotation_status *status,
+                     struct view_key *ret)
 {
-    *ret = (struct view_key){.kid = k->key->kid, .algorithm = k->key->alg, .state = k->state, .signs = k->signs,
+    *ret = (struct view_key){.kid = k->key->kid,
+                             .algorithm = k->key->alg,
+                             .state = k->state,
+                             .signs = k->signs,
                              .certificate_unreadable = k->certificate_unreadable,
                              .not_after_s = k->key->cert != NULL ? k->key->not_after_s : 0};
     for (size_t i = 0; i < status->keys_count; i++) {
@@ -239,16 +255,20 @@ static bool publishes_secret(const struct rotation_spec *spec)
     return false;
 }
 
-int gather(struct rotation_state *s, const struct rotation_object *object, struct rotation_view *view,
-           struct rotation_plan *plan)
+int gather(struct rotation_state *s, const struct rotation_object *object,
+           struct rotation_view *view, struct rotation_plan *plan)
 {
     struct arena *arena = controller_pass_arena(s->controller);
-    size_t consumers = s->objects_count, workloads = s->workloads_count, keys_count = s->known.count;
+    size_t consumers = s->objects_count, workloads = s->workloads_count,
+           keys_count = s->known.count;
     struct view_consumer *vc = arena_array(arena, consumers + 1, sizeof(*vc));
     struct view_workload *vw = arena_array(arena, workloads + 1, sizeof(*vw));
     struct view_key *vk = arena_array(arena, keys_count + 1, sizeof(*vk));
-    *view = (struct rotation_view){.now_s = controller_now_s(s->controller), .spec = &object->spec, .name = s->name,
-                                   .namespace = s->namespace, .spec_error = object->spec_error};
+    *view = (struct rotation_view){.now_s = controller_now_s(s->controller),
+                                   .spec = &object->spec,
+                                   .name = s->name,
+                                   .namespace = s->namespace,
+                                   .spec_error = object->spec_error};
     *plan = (struct rotation_plan){0};
     plan->consumers = arena_array(arena, consumers + 1, sizeof(*plan->consumers));
     plan->restart = arena_array(arena, workloads + 1, sizeof(*plan->restart));

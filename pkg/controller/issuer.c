@@ -35,19 +35,22 @@ static const struct reading *reading_of(const struct rotation_state *s, enum sou
     return s->issuer.sources[kind] != NULL ? source_reading(s->issuer.sources[kind]) : NULL;
 }
 
-const char *issuer_jwks_url(const struct rotation_state *s, const struct rotation_object *object, struct arena *arena)
+const char *issuer_jwks_url(const struct rotation_state *s, const struct rotation_object *object,
+                            struct arena *arena)
 {
     const struct reading *discovery = reading_of(s, SOURCE_DISCOVERY);
     if (object->spec.jwks_url != NULL)
         return object->spec.jwks_url;
     if (object->spec.keycloak_url != NULL)
-        return arena_printf(arena, "%s/protocol/openid-connect/certs", realm_url(arena, &object->spec));
+        return arena_printf(arena, "%s/protocol/openid-connect/certs",
+                            realm_url(arena, &object->spec));
     return discovery != NULL ? discovery->discovery.jwks_uri : NULL;
 }
 
 /* ---- subscriptions ---- */
 
-static void follow_source(struct rotation_state *s, const struct source_key *key, int64_t interval_ms)
+static void follow_source(struct rotation_state *s, const struct source_key *key,
+                          int64_t interval_ms)
 {
     struct issuer_links *links = &s->issuer;
     struct buf cleanup_buf ident = {0};
@@ -68,7 +71,8 @@ static void follow_source(struct rotation_state *s, const struct source_key *key
     s->known.seen[key->kind] = 0;
     state_text(&links->idents[key->kind], key->url != NULL ? buf_text(&ident) : NULL);
     if (key->url != NULL)
-        links->sources[key->kind] = source_subscribe(controller_sources(s->controller), key, interval_ms, s);
+        links->sources[key->kind] =
+            source_subscribe(controller_sources(s->controller), key, interval_ms, s);
 }
 
 static void follow_sources(struct rotation_state *s, const struct rotation_object *object)
@@ -77,12 +81,21 @@ static void follow_sources(struct rotation_state *s, const struct rotation_objec
     const char *ca = s->issuer.ca_pem;
     int64_t interval_ms = spec->refresh_interval_s * 1000;
     struct arena cleanup_arena arena = {0};
-    follow_source(s, &(struct source_key){.kind = SOURCE_DISCOVERY, .url = discovery_base(spec, &arena), .ca_pem = ca},
+    follow_source(s,
+                  &(struct source_key){
+                      .kind = SOURCE_DISCOVERY, .url = discovery_base(spec, &arena), .ca_pem = ca},
                   interval_ms);
-    follow_source(s, &(struct source_key){.kind = SOURCE_ADMIN, .url = spec->keycloak_url, .realm = spec->realm,
-                                          .namespace = s->namespace, .secret = spec->credentials_secret, .ca_pem = ca},
+    follow_source(s,
+                  &(struct source_key){.kind = SOURCE_ADMIN,
+                                       .url = spec->keycloak_url,
+                                       .realm = spec->realm,
+                                       .namespace = s->namespace,
+                                       .secret = spec->credentials_secret,
+                                       .ca_pem = ca},
                   interval_ms);
-    follow_source(s, &(struct source_key){.kind = SOURCE_JWKS, .url = issuer_jwks_url(s, object, &arena), .ca_pem = ca},
+    follow_source(s,
+                  &(struct source_key){
+                      .kind = SOURCE_JWKS, .url = issuer_jwks_url(s, object, &arena), .ca_pem = ca},
                   interval_ms);
 }
 
@@ -96,15 +109,17 @@ static void ca_done(void *ctx, const struct kube_answer *answer)
     const char *key = strchr(links->ca_name, '/') + 1;
     links->ca_call = NULL;
     links->ca_err = answer->err;
-    if (answer->err.class == ERR_NONE && config_map_value_decode(answer->body, key, &pem, &links->ca_err) == 0) {
+    if (answer->err.class == ERR_NONE &&
+        config_map_value_decode(answer->body, key, &pem, &links->ca_err) == 0) {
         err_clear(&links->ca_err);
         state_text(&links->ca_pem, buf_text(&pem));
         links->ca_read = true;
     } else {
         (void)err_wrap(&links->ca_err, "CA bundle ConfigMap %s", links->ca_name);
     }
-    links->ca_due_ms = controller_now_ms(s->controller) +
-                       (links->ca_err.class == ERR_NONE ? controller_resync_ms(s->controller) : CA_RETRY_MS);
+    links->ca_due_ms =
+        controller_now_ms(s->controller) +
+        (links->ca_err.class == ERR_NONE ? controller_resync_ms(s->controller) : CA_RETRY_MS);
     controller_due(s->controller, s->key, 0);
 }
 
@@ -129,11 +144,13 @@ static void follow_ca(struct rotation_state *s, const struct rotation_spec *spec
         links->ca_read = false;
         links->ca_due_ms = 0;
     }
-    if (links->ca_call != NULL || links->ca_name == NULL || links->ca_due_ms > controller_now_ms(s->controller))
+    if (links->ca_call != NULL || links->ca_name == NULL ||
+        links->ca_due_ms > controller_now_ms(s->controller))
         return;
     kube_path(&path, "/api/v1", s->namespace, "configmaps", spec->ca_config_map);
-    links->ca_call = kube_submit(controller_kube(s->controller),
-                                 &(struct kube_request){.method = "GET", .path = buf_text(&path)}, ca_done, s);
+    links->ca_call =
+        kube_submit(controller_kube(s->controller),
+                    &(struct kube_request){.method = "GET", .path = buf_text(&path)}, ca_done, s);
 }
 
 /* ---- public ---- */
@@ -168,7 +185,8 @@ void issuer_release(struct rotation_state *s)
     *links = (struct issuer_links){0};
 }
 
-/* Host of a URL that only means something inside a cluster: no dot, .svc, .cluster.local, .local. */
+/* Host of a URL that only means something inside a cluster: no dot, .svc, .cluster.local, .local.
+ */
 static bool is_in_cluster(const char *url)
 {
     char host[256];
@@ -193,8 +211,8 @@ static bool is_in_cluster(const char *url)
     return false;
 }
 
-enum issuer_finding issuer_compare(const struct rotation_state *s, const struct rotation_object *object,
-                                   const char **ret_found)
+enum issuer_finding issuer_compare(const struct rotation_state *s,
+                                   const struct rotation_object *object, const char **ret_found)
 {
     const struct reading *r = reading_of(s, SOURCE_DISCOVERY);
     const char *wanted = object->spec.issuer_url;
@@ -223,29 +241,36 @@ const char *issuer_url(const struct rotation_state *s, const struct rotation_obj
     return issuer_compare(s, object, &found) == ISSUER_DISCOVERED ? found : NULL;
 }
 
-static void view_source(const struct rotation_state *s, enum source_kind kind, struct view_source *ret)
+static void view_source(const struct rotation_state *s, enum source_kind kind,
+                        struct view_source *ret)
 {
     struct source *source = s->issuer.sources[kind];
     if (source == NULL)
         return;
     const struct err *err = source_err(source);
-    *ret = (struct view_source){.used = true, .read = source_reading(source) != NULL,
-                                .polled = source_polls(source) > 0, .err = err->class, .message = err->msg};
+    *ret = (struct view_source){.used = true,
+                                .read = source_reading(source) != NULL,
+                                .polled = source_polls(source) > 0,
+                                .err = err->class,
+                                .message = err->msg};
 }
 
-void issuer_view(const struct rotation_state *s, const struct rotation_object *object, struct rotation_view *view)
+void issuer_view(const struct rotation_state *s, const struct rotation_object *object,
+                 struct rotation_view *view)
 {
     const struct issuer_links *links = &s->issuer;
     view_source(s, SOURCE_ADMIN, &view->admin);
     view_source(s, SOURCE_JWKS, &view->jwks);
     view_source(s, SOURCE_DISCOVERY, &view->discovery);
     if (object->spec.ca_config_map != NULL)
-        view->ca = (struct view_source){.used = true, .read = links->ca_read, .polled = true,
-                                        .err = links->ca_err.class, .message = links->ca_err.msg};
+        view->ca = (struct view_source){.used = true,
+                                        .read = links->ca_read,
+                                        .polled = true,
+                                        .err = links->ca_err.class,
+                                        .message = links->ca_err.msg};
     if (view->jwks.used == false && view->discovery.used && view->discovery.err != ERR_NONE &&
         object->spec.jwks_url == NULL)
         view->jwks = view->discovery; /* keys cannot be found without it */
     view->issuer_wanted = object->spec.issuer_url;
     view->issuer = issuer_compare(s, object, &view->issuer_found);
 }
-

@@ -63,20 +63,25 @@ void known_encode(const struct known *known, struct buf *out)
     buf_append_text(out, "\n]}\n");
 }
 
-static const struct key_status *find_status(const struct rotation_status *status, const struct jose_key *key)
+static const struct key_status *find_status(const struct rotation_status *status,
+                                            const struct jose_key *key)
 {
     for (size_t i = 0; i < status->keys_count; i++)
-        if (text_eq(status->keys[i].kid, key->kid) && text_eq(status->keys[i].spki_sha256, key->spki_sha256))
+        if (text_eq(status->keys[i].kid, key->kid) &&
+            text_eq(status->keys[i].spki_sha256, key->spki_sha256))
             return &status->keys[i];
     return NULL;
 }
 
-static void restore_key(struct known *known, const struct rotation_status *status, const json_t *entry)
+static void restore_key(struct known *known, const struct rotation_status *status,
+                        const json_t *entry)
 {
-    const char *kid = json_text(entry, "kid"), *alg = json_text(entry, "alg"), *spki = json_text(entry, "spki");
+    const char *kid = json_text(entry, "kid"), *alg = json_text(entry, "alg"),
+               *spki = json_text(entry, "spki");
     if (kid == NULL || alg == NULL || spki == NULL || known->count == LIMIT_KEYS)
         return;
-    struct jose_key *key = jose_key_from_spki(kid, alg, spki, json_text(entry, "certificate"), NULL, NULL);
+    struct jose_key *key =
+        jose_key_from_spki(kid, alg, spki, json_text(entry, "certificate"), NULL, NULL);
     if (key == NULL)
         return;
     const struct key_status *said = find_status(status, key);
@@ -88,13 +93,17 @@ static void restore_key(struct known *known, const struct rotation_status *statu
         return;
     }
     struct known_key *k = &known->keys[known->count++];
-    *k = (struct known_key){.key = key, .state = said->state, .signs = text_eq(status->active_kid, kid)};
-    (void)snprintf(k->component, sizeof(k->component), "%s", said->component != NULL ? said->component : "");
-    (void)snprintf(k->provider, sizeof(k->provider), "%s", said->provider != NULL ? said->provider : "");
+    *k = (struct known_key){
+        .key = key, .state = said->state, .signs = text_eq(status->active_kid, kid)};
+    (void)snprintf(k->component, sizeof(k->component), "%s",
+                   said->component != NULL ? said->component : "");
+    (void)snprintf(k->provider, sizeof(k->provider), "%s",
+                   said->provider != NULL ? said->provider : "");
     known->replaced = known->replaced || said->state == KEY_HELD;
 }
 
-void known_restore(struct known *known, const struct rotation_status *status, const char *record_text)
+void known_restore(struct known *known, const struct rotation_status *status,
+                   const char *record_text)
 {
     known->loaded = true;
     if (record_text == NULL || status->keys_count == 0)
@@ -127,7 +136,8 @@ static void see(const struct realm_keys *keys, struct seen *ret)
         const struct realm_key *k = &keys->keys[i];
         if (k->status == REALM_KEY_DISABLED)
             continue;
-        ret->keys[ret->count] = (struct keyset_seen){k->key->kid, k->key->spki_sha256, k->status == REALM_KEY_ACTIVE};
+        ret->keys[ret->count] =
+            (struct keyset_seen){k->key->kid, k->key->spki_sha256, k->status == REALM_KEY_ACTIVE};
         ret->from[ret->count++] = k;
     }
 }
@@ -140,7 +150,8 @@ static bool signs(const struct realm_keys *keys, const char *kid, const char *al
     return false;
 }
 
-static void describe(struct known_key *k, const struct realm_key *from, const struct realm_keys *keys)
+static void describe(struct known_key *k, const struct realm_key *from,
+                     const struct realm_keys *keys)
 {
     k->signs = signs(keys, from->key->kid, from->key->alg);
     k->certificate_unreadable = from->certificate_unreadable;
@@ -151,9 +162,10 @@ static void describe(struct known_key *k, const struct realm_key *from, const st
 static bool same_key(const struct known_key *a, const struct known_key *b)
 {
     return a->state == b->state && a->signs == b->signs && text_eq(a->key->kid, b->key->kid) &&
-           text_eq(a->key->spki_sha256, b->key->spki_sha256) && text_eq(a->key->x5t_s256, b->key->x5t_s256) &&
-           text_eq(a->key->alg, b->key->alg) && text_eq(a->component, b->component) &&
-           text_eq(a->provider, b->provider) && a->certificate_unreadable == b->certificate_unreadable;
+           text_eq(a->key->spki_sha256, b->key->spki_sha256) &&
+           text_eq(a->key->x5t_s256, b->key->x5t_s256) && text_eq(a->key->alg, b->key->alg) &&
+           text_eq(a->component, b->component) && text_eq(a->provider, b->provider) &&
+           a->certificate_unreadable == b->certificate_unreadable;
 }
 
 /* The decided set takes the place of the known one; true when they differ in anything shown. */
@@ -216,16 +228,21 @@ static bool fold(struct known *known, const struct known_input *in, struct readi
         see(&in->jwks->keys, served);
     const char *fault = reading_fault(&main->keys);
     struct keyset_reading r = {
-        .keys = seen->keys, .count = seen->count, .by_admin = in->by_admin,
+        .keys = seen->keys,
+        .count = seen->count,
+        .by_admin = in->by_admin,
         .complete = fault == NULL && !(in->blocked && !in->by_admin),
         .served = in->by_admin && in->jwks != NULL && in->jwks_ok ? served->keys : NULL,
-        .served_count = served->count, .taken_ms = main->taken_ms, .interval_ms = in->interval_ms};
+        .served_count = served->count,
+        .taken_ms = main->taken_ms,
+        .interval_ms = in->interval_ms};
     acknowledge_value(seen, known->acknowledge);
     r.acknowledged = known->acknowledge[0] != '\0' && text_eq(in->acknowledge, known->acknowledge);
     struct keyset_key before[LIMIT_KEYS];
     for (size_t i = 0; i < known->count; i++)
         before[i] = (struct keyset_key){known->keys[i].key->kid, known->keys[i].key->spki_sha256,
-                                        known->keys[i].state, known->keys[i].misses, known->keys[i].missed_ms};
+                                        known->keys[i].state, known->keys[i].misses,
+                                        known->keys[i].missed_ms};
     struct keyset_result result;
     keyset_follow(before, known->count, &r, &result);
     known->replaced = result.replaced;
@@ -235,7 +252,8 @@ static bool fold(struct known *known, const struct known_input *in, struct readi
     state_text(&known->incomplete_why, known->incomplete ? main->keys.unreadable_why : NULL);
     state_text(&known->duplicate_kid,
                fault != NULL && fault[0] == '\0' ? main->keys.duplicate_kid : NULL);
-    state_text(&known->reused_kid, result.reused >= 0 && !r.acknowledged ? r.keys[result.reused].kid : NULL);
+    state_text(&known->reused_kid,
+               result.reused >= 0 && !r.acknowledged ? r.keys[result.reused].kid : NULL);
     bool changed = adopt(known, &result, seen, &main->keys);
     free(seen);
     return changed;
@@ -244,13 +262,16 @@ static bool fold(struct known *known, const struct known_input *in, struct readi
 bool known_follow(struct known *known, const struct known_input *in)
 {
     struct reading *main = in->by_admin ? in->admin : in->jwks;
-    uint64_t admin = in->admin != NULL ? in->admin->number : 0, jwks = in->jwks != NULL ? in->jwks->number : 0;
-    bool pending = known->replaced || known->reused_kid != NULL; /* an acknowledgement may come between readings */
+    uint64_t admin = in->admin != NULL ? in->admin->number : 0,
+             jwks = in->jwks != NULL ? in->jwks->number : 0;
+    bool pending = known->replaced ||
+                   known->reused_kid != NULL; /* an acknowledgement may come between readings */
     if (!known->loaded || main == NULL)
         return false;
     if (!pending && known->seen[SOURCE_ADMIN] == admin && known->seen[SOURCE_JWKS] == jwks)
         return false;
-    if (in->by_admin && in->jwks == NULL && known->count > 0 && known->seen[SOURCE_ADMIN] == admin && !pending)
+    if (in->by_admin && in->jwks == NULL && known->count > 0 &&
+        known->seen[SOURCE_ADMIN] == admin && !pending)
         return false;
     known->seen[SOURCE_ADMIN] = admin;
     known->seen[SOURCE_JWKS] = jwks;

@@ -32,7 +32,8 @@ static bool still_published(const struct rotation_state *s, enum object_kind kin
     return false;
 }
 
-static struct leaving_slot *find_leaving(const struct rotation_state *s, enum object_kind kind, const char *name)
+static struct leaving_slot *find_leaving(const struct rotation_state *s, enum object_kind kind,
+                                         const char *name)
 {
     struct leaving_slot *l = s->leaving;
     while (l != NULL && !(l->kind == kind && text_eq(l->name, name)))
@@ -73,11 +74,14 @@ static bool delete_object(struct rotation_state *s, enum object_kind kind, const
     if (l->gone)
         return true;
     if (l->call != NULL || l->name == NULL || l->retry_ms > controller_now_ms(c) ||
-        !controller_may_write(c, WRITE_TIMEOUT_MS) || (kind == KIND_SECRET && !controller_fenced(c, NULL)))
+        !controller_may_write(c, WRITE_TIMEOUT_MS) ||
+        (kind == KIND_SECRET && !controller_fenced(c, NULL)))
         return false;
     kube_path(&path, "/api/v1", s->namespace, kind == KIND_SECRET ? "secrets" : "configmaps", name);
     l->call = kube_submit(controller_kube(c),
-                          &(struct kube_request){.method = "DELETE", .path = buf_text(&path), .metadata_only = true,
+                          &(struct kube_request){.method = "DELETE",
+                                                 .path = buf_text(&path),
+                                                 .metadata_only = true,
                                                  .timeout_ms = WRITE_TIMEOUT_MS},
                           deleted, l);
     return false;
@@ -88,7 +92,8 @@ static void finalizer_done(void *ctx, const struct kube_answer *answer)
     struct rotation_state *s = ctx;
     s->lifecycle_call = NULL;
     if (answer->err.class != ERR_NONE && answer->err.class != ERR_NOT_FOUND) {
-        log_warn("finalizer not changed", LOG_TEXT("rotation", s->key), LOG_TEXT("error", answer->err.msg));
+        log_warn("finalizer not changed", LOG_TEXT("rotation", s->key),
+                 LOG_TEXT("error", answer->err.msg));
         s->lifecycle_retry_ms = controller_now_ms(s->controller) + 1000;
         controller_due(s->controller, s->key, 1000);
     }
@@ -109,16 +114,26 @@ static void set_finalizer(struct rotation_state *s, const struct rotation_object
     buf_append_json(&body, object->meta.resource_version);
     buf_append_text(&body, "},");
     if (on && object->finalizers_count == 0)
-        buf_append_text(&body, "{\"op\":\"add\",\"path\":\"/metadata/finalizers\",\"value\":[\"" FINALIZER_PUBLISHED "\"]}]");
+        buf_append_text(
+            &body,
+            "{\"op\":\"add\",\"path\":\"/metadata/finalizers\",\"value\":[\"" FINALIZER_PUBLISHED
+            "\"]}]");
     else if (on)
-        buf_append_text(&body, "{\"op\":\"add\",\"path\":\"/metadata/finalizers/-\",\"value\":\"" FINALIZER_PUBLISHED "\"}]");
+        buf_append_text(
+            &body,
+            "{\"op\":\"add\",\"path\":\"/metadata/finalizers/-\",\"value\":\"" FINALIZER_PUBLISHED
+            "\"}]");
     else
-        buf_appendf(&body, "{\"op\":\"remove\",\"path\":\"/metadata/finalizers/%zu\"}]", object->finalizer_index);
+        buf_appendf(&body, "{\"op\":\"remove\",\"path\":\"/metadata/finalizers/%zu\"}]",
+                    object->finalizer_index);
     s->lifecycle_retry_ms = controller_now_ms(c) + 500;
     s->lifecycle_call =
         kube_submit(controller_kube(c),
-                    &(struct kube_request){.method = "PATCH", .path = buf_text(&path), .metadata_only = true,
-                                           .content_type = "application/json-patch+json", .body = buf_view(&body),
+                    &(struct kube_request){.method = "PATCH",
+                                           .path = buf_text(&path),
+                                           .metadata_only = true,
+                                           .content_type = "application/json-patch+json",
+                                           .body = buf_view(&body),
                                            .timeout_ms = WRITE_TIMEOUT_MS},
                     finalizer_done, s);
 }
@@ -128,18 +143,25 @@ bool lifecycle_is_leaving(const struct rotation_state *s, const struct rotation_
 {
     enum object_kind kind;
     const char *name = parse_object(consumer->object, &kind);
-    if (name == NULL || object->spec.deletion_policy != DELETION_DELETE || still_published(s, kind, name))
+    if (name == NULL || object->spec.deletion_policy != DELETION_DELETE ||
+        still_published(s, kind, name))
         return false;
     const struct leaving_slot *l = find_leaving(s, kind, name);
     return l == NULL || !l->gone;
 }
 
-static void say_kept(struct rotation_state *s, const struct rotation_object *object, const char *what, const char *about)
+static void say_kept(struct rotation_state *s, const struct rotation_object *object,
+                     const char *what, const char *about)
 {
     struct buf cleanup_buf note = {0};
-    buf_appendf(&note, "%s stays as it is, with the keys last published (deletionPolicy Retain); delete it by hand "
-                       "when nothing reads it any more", what);
-    (void)event_say(s, object, &(struct event_text){.reason = "KeysRetained", .about = about, .note = buf_text(&note)});
+    buf_appendf(
+        &note,
+        "%s stays as it is, with the keys last published (deletionPolicy Retain); delete it by hand "
+        "when nothing reads it any more",
+        what);
+    (void)event_say(
+        s, object,
+        &(struct event_text){.reason = "KeysRetained", .about = about, .note = buf_text(&note)});
 }
 
 void lifecycle_follow(struct rotation_state *s, const struct rotation_object *object)
@@ -155,7 +177,8 @@ void lifecycle_follow(struct rotation_state *s, const struct rotation_object *ob
         if (delete)
             (void)delete_object(s, kind, name);
         else
-            say_kept(s, object, object->status.consumers[i].object, object->status.consumers[i].object);
+            say_kept(s, object, object->status.consumers[i].object,
+                     object->status.consumers[i].object);
     }
 }
 
@@ -166,7 +189,9 @@ void lifecycle_end(struct rotation_state *s, const struct rotation_object *objec
         return;
     if (object->spec.deletion_policy == DELETION_DELETE) {
         for (size_t i = 0; i < object->spec.consumers_count; i++)
-            all = delete_object(s, object->spec.consumers[i].object_kind, object->spec.consumers[i].object_name) && all;
+            all = delete_object(s, object->spec.consumers[i].object_kind,
+                                object->spec.consumers[i].object_name) &&
+                  all;
         for (size_t i = 0; i < object->status.consumers_count; i++) {
             enum object_kind kind;
             const char *name = parse_object(object->status.consumers[i].object, &kind);

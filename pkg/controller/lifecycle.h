@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lifecycle: what happens to published objects when a consumer or the KeyRotation goes. With deletionPolicy
- * Retain (the default) nothing: an Event says what stays. With Delete a finalizer is kept on the KeyRotation while it
- * lives, what a consumer left is deleted, and everything is before the finalizer goes. */
+ * lifecycle: what happens to published objects when a consumer or the KeyRotation goes. With
+ * deletionPolicy Retain (the default) nothing: an Event says what stays. With Delete a finalizer is
+ * kept on the KeyRotation while it lives, what a consumer left is deleted, and everything is before
+ * the finalizer goes. */
 #ifndef KEYTURN_CONTROLLER_LIFECYCLE_H
 #define KEYTURN_CONTROLLER_LIFECYCLE_H
 

@@ -24,14 +24,16 @@ static void fail(struct object_slot *o, const char *sentence, int64_t delay_ms)
 {
     state_text(&o->failure, sentence);
     o->retry_ms = controller_now_ms(o->state->controller) + delay_ms;
-    log_warn("object not written", LOG_TEXT("rotation", o->state->key), LOG_TEXT("kind", object_kind_name(o->kind)),
-             LOG_TEXT("name", o->name), LOG_TEXT("error", sentence), LOG_NUMBER("retry_ms", delay_ms));
+    log_warn("object not written", LOG_TEXT("rotation", o->state->key),
+             LOG_TEXT("kind", object_kind_name(o->kind)), LOG_TEXT("name", o->name),
+             LOG_TEXT("error", sentence), LOG_NUMBER("retry_ms", delay_ms));
     controller_due(o->state->controller, o->state->key, 0);
 }
 
 static void fail_later(struct object_slot *o, const char *sentence)
 {
-    fail(o, sentence, workqueue_backoff_ms(o->tries++, RETRY_CAP_MS, controller_random(o->state->controller)));
+    fail(o, sentence,
+         workqueue_backoff_ms(o->tries++, RETRY_CAP_MS, controller_random(o->state->controller)));
 }
 
 static void foreign(struct object_slot *o)
@@ -59,8 +61,11 @@ static int request(struct object_slot *o, const char *method, struct str body)
     if (!controller_may_write(s->controller, WRITE_TIMEOUT_MS))
         return -1;
     o->call = kube_submit(controller_kube(s->controller),
-                          &(struct kube_request){.method = method, .path = buf_text(&path), .body = body,
-                                                 .metadata_only = body.len > 0, .timeout_ms = WRITE_TIMEOUT_MS},
+                          &(struct kube_request){.method = method,
+                                                 .path = buf_text(&path),
+                                                 .body = body,
+                                                 .metadata_only = body.len > 0,
+                                                 .timeout_ms = WRITE_TIMEOUT_MS},
                           published, o);
     return o->call != NULL ? 0 : -1;
 }
@@ -70,7 +75,9 @@ static int send_object(struct object_slot *o, const struct trust_files *files, c
     struct rotation_state *s = o->state;
     struct buf cleanup_buf body = {.max = 8UL << 20};
     const struct config_map_object *map =
-        o->kind == KIND_CONFIG_MAP ? world_config_map(controller_world(s->controller), s->namespace, o->name) : NULL;
+        o->kind == KIND_CONFIG_MAP
+            ? world_config_map(controller_world(s->controller), s->namespace, o->name)
+            : NULL;
     const char *version = o->version[0] != '\0' ? o->version : NULL;
     bool adopt = o->step == OBJECT_ADOPT || o->adopted;
     if (map != NULL) {
@@ -82,10 +89,17 @@ static int send_object(struct object_slot *o, const struct trust_files *files, c
     }
     if (o->step == OBJECT_POST)
         version = NULL;
-    struct published_object object = {.kind = o->kind, .namespace = s->namespace, .name = o->name,
-                                      .rotation = s->name, .consumer = o->consumer, .hash = hash,
-                                      .resource_version = version, .adopt = adopt, .record = o->consumer == NULL,
-                                      .secret_type = adopt && o->kind == KIND_SECRET ? "Opaque" : NULL,
+    struct published_object object = {.kind = o->kind,
+                                      .namespace = s->namespace,
+                                      .name = o->name,
+                                      .rotation = s->name,
+                                      .consumer = o->consumer,
+                                      .hash = hash,
+                                      .resource_version = version,
+                                      .adopt = adopt,
+                                      .record = o->consumer == NULL,
+                                      .secret_type =
+                                          adopt && o->kind == KIND_SECRET ? "Opaque" : NULL,
                                       .files = files};
     published_encode(&object, &body);
     if (body.failed)
@@ -93,7 +107,8 @@ static int send_object(struct object_slot *o, const struct trust_files *files, c
     return request(o, o->step == OBJECT_POST ? "POST" : "PUT", buf_view(&body));
 }
 
-static void send(struct object_slot *o, const struct trust_files *files, const char *hash, const char *digest)
+static void send(struct object_slot *o, const struct trust_files *files, const char *hash,
+                 const char *digest)
 {
     (void)snprintf(o->sent_digest, sizeof(o->sent_digest), "%s", digest);
     (void)snprintf(o->sent_hash, sizeof(o->sent_hash), "%s", hash);
@@ -101,7 +116,8 @@ static void send(struct object_slot *o, const struct trust_files *files, const c
         o->retry_ms = controller_now_ms(o->state->controller) + 1000;
 }
 
-/* The same content once more, by another way (step). Content may have moved on: then a pass decides anew. */
+/* The same content once more, by another way (step). Content may have moved on: then a pass decides
+ * anew. */
 static void again(struct object_slot *o, enum object_step step)
 {
     o->step = step;
@@ -127,8 +143,9 @@ static void acknowledged(struct object_slot *o, struct str body)
     remember_version(o, body);
     if (!text_eq(o->acked_digest, o->sent_digest)) {
         o->acked_ms = now_ms;
-        log_info("published", LOG_TEXT("rotation", s->key), LOG_TEXT("kind", object_kind_name(o->kind)),
-                 LOG_TEXT("name", o->name), LOG_TEXT("trust_hash", o->sent_hash));
+        log_info("published", LOG_TEXT("rotation", s->key),
+                 LOG_TEXT("kind", object_kind_name(o->kind)), LOG_TEXT("name", o->name),
+                 LOG_TEXT("trust_hash", o->sent_hash));
     }
     (void)snprintf(o->acked_digest, sizeof(o->acked_digest), "%s", o->sent_digest);
     o->adopted = o->adopted || o->step == OBJECT_ADOPT;
@@ -138,7 +155,8 @@ static void acknowledged(struct object_slot *o, struct str body)
     o->retry_ms = 0;
     state_text(&o->failure, NULL);
     /* spread evenly: a tenth earlier to a tenth later */
-    o->resync_ms = now_ms + resync_ms * 9 / 10 + (int64_t)(controller_random(c) % 1000) * resync_ms / 5000;
+    o->resync_ms =
+        now_ms + resync_ms * 9 / 10 + (int64_t)(controller_random(c) % 1000) * resync_ms / 5000;
     controller_due(c, s->key, 5);
     controller_due(c, s->key, o->resync_ms - now_ms);
 }
@@ -183,13 +201,15 @@ static void published(void *ctx, const struct kube_answer *answer)
         looked(o, answer->body);
     else if (err->class == ERR_NONE)
         acknowledged(o, answer->body);
-    else if (err->class == ERR_NOT_FOUND && strcmp(err->reason, "NotFound") == 0 && o->step != OBJECT_POST) {
+    else if (err->class == ERR_NOT_FOUND && strcmp(err->reason, "NotFound") == 0 &&
+             o->step != OBJECT_POST) {
         o->version[0] = '\0';
         again(o, OBJECT_POST);
     } else if (err->class == ERR_EXISTS && o->step == OBJECT_POST)
         again(o, o->kind == KIND_SECRET ? OBJECT_PUT : OBJECT_LOOK);
     else if (err->class == ERR_CONFLICT) {
-        o->version[0] = '\0'; /* somebody wrote meanwhile: the watch, or the next write, tells what */
+        o->version[0] =
+            '\0'; /* somebody wrote meanwhile: the watch, or the next write, tells what */
         o->retry_ms = controller_now_ms(o->state->controller) + 200;
         controller_due(o->state->controller, o->state->key, 200);
     } else if (err->class == ERR_INVALID)
@@ -216,7 +236,8 @@ void publish_record(struct rotation_state *s)
     struct buf cleanup_buf text = {0};
     if (o->call != NULL || s->known.count == 0 || o->retry_ms > controller_now_ms(s->controller))
         return;
-    const struct config_map_object *map = world_config_map(controller_world(s->controller), s->namespace, o->name);
+    const struct config_map_object *map =
+        world_config_map(controller_world(s->controller), s->namespace, o->name);
     known_encode(&s->known, &text);
     if (text.failed || text.len > 256 * 1024)
         return; /* better none than one that cannot be read back */
@@ -224,7 +245,8 @@ void publish_record(struct rotation_state *s)
     struct trust_files files = {&file, 1, text.len};
     char digest[JOSE_HASH_TEXT];
     trust_files_digest(&files, digest);
-    bool behind = o->version[0] != '\0' && (map == NULL || world_version_older(map->meta.resource_version, o->version));
+    bool behind = o->version[0] != '\0' &&
+                  (map == NULL || world_version_older(map->meta.resource_version, o->version));
     if (behind ? text_eq(o->acked_digest, digest)
                : map != NULL && text_eq(map->digest, digest) && text_eq(map->rotation, s->name))
         return;

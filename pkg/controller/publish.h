@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * publish: writes one object of a consumer, or the record, whole: by PUT, by POST where there is none. Secrets are
- * never read: whether one is ours is told by the API server's refusal (its type cannot be changed, and the
- * fence names itself). A ConfigMap that is not ours is looked at for its owner's adopt annotation. Answers carry metadata only. */
+ * publish: writes one object of a consumer, or the record, whole: by PUT, by POST where there is
+ * none. Secrets are never read: whether one is ours is told by the API server's refusal (its type
+ * cannot be changed, and the fence names itself). A ConfigMap that is not ours is looked at for its
+ * owner's adopt annotation. Answers carry metadata only. */
 #ifndef KEYTURN_CONTROLLER_PUBLISH_H
 #define KEYTURN_CONTROLLER_PUBLISH_H
 

@@ -16,11 +16,12 @@
 
 /* ---- Events ---- */
 
-static bool say_warning(struct rotation_state *s, const struct rotation_object *object, const struct rotation_view *v,
-                        const struct plan_warning *w)
+static bool say_warning(struct rotation_state *s, const struct rotation_object *object,
+                        const struct rotation_view *v, const struct plan_warning *w)
 {
     const struct view_key *k = &v->keys[w->key];
-    const char *threshold = w->threshold == WARN_EXPIRED ? "Expired" : v->spec->warn_before[w->threshold].text;
+    const char *threshold =
+        w->threshold == WARN_EXPIRED ? "Expired" : v->spec->warn_before[w->threshold].text;
     char at[DATE_TEXT_MAX], left[DATE_TEXT_MAX];
     struct buf cleanup_buf about = {0};
     struct buf cleanup_buf note = {0};
@@ -28,17 +29,28 @@ static bool say_warning(struct rotation_state *s, const struct rotation_object *
     date_duration_words(k->not_after_s - v->now_s, left);
     buf_appendf(&about, "%s/%s/%s", k->kid, at, threshold);
     if (w->threshold == WARN_EXPIRED)
-        buf_appendf(&note, "the certificate of %s key %s expired at %s; verifiers that check it refuse the key's tokens. "
-                           "Renew the certificate or retire the key", key_state_name(k->state), k->kid, at);
+        buf_appendf(
+            &note,
+            "the certificate of %s key %s expired at %s; verifiers that check it refuse the key's tokens. "
+            "Renew the certificate or retire the key",
+            key_state_name(k->state), k->kid, at);
     else
-        buf_appendf(&note, "the certificate of %s key %s expires in %s, at %s (warned %s before); renew it or rotate the "
-                           "key before", key_state_name(k->state), k->kid, left, at, threshold);
-    return event_say(s, object, &(struct event_text){
-        .warning = true, .reason = w->threshold == WARN_EXPIRED ? "CertificateExpired" : "CertificateExpiring",
-        .about = buf_text(&about), .note = buf_text(&note)});
+        buf_appendf(
+            &note,
+            "the certificate of %s key %s expires in %s, at %s (warned %s before); renew it or rotate the "
+            "key before",
+            key_state_name(k->state), k->kid, left, at, threshold);
+    return event_say(s, object,
+                     &(struct event_text){.warning = true,
+                                          .reason = w->threshold == WARN_EXPIRED
+                                                        ? "CertificateExpired"
+                                                        : "CertificateExpiring",
+                                          .about = buf_text(&about),
+                                          .note = buf_text(&note)});
 }
 
-static const struct consumer_status *find_consumer(const struct rotation_status *status, const char *name)
+static const struct consumer_status *find_consumer(const struct rotation_status *status,
+                                                   const char *name)
 {
     for (size_t i = 0; i < status->consumers_count; i++)
         if (text_eq(status->consumers[i].name, name))
@@ -50,27 +62,34 @@ static void say_consumers(struct rotation_state *s, const struct rotation_object
                           const struct rotation_status *next)
 {
     for (size_t i = 0; i < s->objects_count; i++) {
-        const struct consumer_status *now = &next->consumers[i], *before = find_consumer(&object->status, now->name);
+        const struct consumer_status *now = &next->consumers[i],
+                                     *before = find_consumer(&object->status, now->name);
         struct buf cleanup_buf about = {0};
         struct buf cleanup_buf note = {0};
         buf_appendf(&about, "%s/%s", now->name, now->trust_hash);
         bool published = now->state == CONSUMER_ROLLING || now->state == CONSUMER_UP_TO_DATE;
         if (published && (before == NULL || !text_eq(before->trust_hash, now->trust_hash))) {
-            buf_appendf(&note, "consumer %s: %zu keys published to %s, trust set %s", now->name, next->keys_count,
-                        now->object, now->trust_hash);
-            (void)event_say(s, object, &(struct event_text){.reason = "KeysPublished", .about = buf_text(&about),
-                                                            .note = buf_text(&note)});
+            buf_appendf(&note, "consumer %s: %zu keys published to %s, trust set %s", now->name,
+                        next->keys_count, now->object, now->trust_hash);
+            (void)event_say(s, object,
+                            &(struct event_text){.reason = "KeysPublished",
+                                                 .about = buf_text(&about),
+                                                 .note = buf_text(&note)});
         }
         if (now->state == CONSUMER_FAILED && (before == NULL || before->state != CONSUMER_FAILED)) {
             buf_appendf(&about, "/%lld", (long long)controller_now_s(s->controller) / 60);
             buf_appendf(&note, "consumer %s: %s", now->name, now->message);
-            (void)event_say(s, object, &(struct event_text){.warning = true, .reason = "ConsumerFailed",
-                                                            .about = buf_text(&about), .note = buf_text(&note)});
+            (void)event_say(s, object,
+                            &(struct event_text){.warning = true,
+                                                 .reason = "ConsumerFailed",
+                                                 .about = buf_text(&about),
+                                                 .note = buf_text(&note)});
         }
     }
 }
 
-static bool has_kid(const struct key_status *keys, size_t count, const char *kid, const char *identity)
+static bool has_kid(const struct key_status *keys, size_t count, const char *kid,
+                    const char *identity)
 {
     for (size_t i = 0; i < count; i++)
         if (text_eq(keys[i].kid, kid) && text_eq(keys[i].spki_sha256, identity))
@@ -78,7 +97,8 @@ static bool has_kid(const struct key_status *keys, size_t count, const char *kid
     return false;
 }
 
-static void say_keys(struct rotation_state *s, const struct rotation_object *object, const struct rotation_status *next)
+static void say_keys(struct rotation_state *s, const struct rotation_object *object,
+                     const struct rotation_status *next)
 {
     const struct rotation_status *before = &object->status;
     struct buf cleanup_buf note = {.max = 900};
@@ -86,52 +106,67 @@ static void say_keys(struct rotation_state *s, const struct rotation_object *obj
     if (before->keys_count == 0 || next->keys_count == 0)
         return;
     for (size_t i = 0; i < next->keys_count; i++)
-        if (!has_kid(before->keys, before->keys_count, next->keys[i].kid, next->keys[i].spki_sha256))
+        if (!has_kid(before->keys, before->keys_count, next->keys[i].kid,
+                     next->keys[i].spki_sha256))
             buf_appendf(&note, "%s%s appeared (%s)", note.len > 0 ? ", " : "", next->keys[i].kid,
                         key_state_name(next->keys[i].state));
     for (size_t i = 0; i < before->keys_count; i++)
-        if (!has_kid(next->keys, next->keys_count, before->keys[i].kid, before->keys[i].spki_sha256))
+        if (!has_kid(next->keys, next->keys_count, before->keys[i].kid,
+                     before->keys[i].spki_sha256))
             buf_appendf(&note, "%s%s left", note.len > 0 ? ", " : "", before->keys[i].kid);
     if (!text_eq(before->active_kid, next->active_kid) && next->active_kid != NULL)
         buf_appendf(&note, "%s%s signs now", note.len > 0 ? ", " : "", next->active_kid);
     if (note.len == 0)
         return;
-    buf_appendf(&about, "%s@%lld", buf_text(&note), (long long)controller_now_s(s->controller) / 60);
-    (void)event_say(s, object, &(struct event_text){.reason = "KeysChangedExternally", .about = buf_text(&about),
-                                                    .note = buf_text(&note)});
+    buf_appendf(&about, "%s@%lld", buf_text(&note),
+                (long long)controller_now_s(s->controller) / 60);
+    (void)event_say(s, object,
+                    &(struct event_text){.reason = "KeysChangedExternally",
+                                         .about = buf_text(&about),
+                                         .note = buf_text(&note)});
 }
 
 /* Conditions whose turning is worth an Event of their own. */
-static const enum condition_type told[] = {CONDITION_STALLED, CONDITION_KEYS_AS_EXPECTED, CONDITION_ISSUER_CONSISTENT,
-                                           CONDITION_READY};
+static const enum condition_type told[] = {CONDITION_STALLED, CONDITION_KEYS_AS_EXPECTED,
+                                           CONDITION_ISSUER_CONSISTENT, CONDITION_READY};
 
-static void say_condition(struct rotation_state *s, const struct rotation_object *object, enum condition_type type,
-                          const struct condition *now)
+static void say_condition(struct rotation_state *s, const struct rotation_object *object,
+                          enum condition_type type, const struct condition *now)
 {
     const struct condition *before = &object->status.conditions[type];
     struct buf cleanup_buf about = {0};
-    bool bad = type == CONDITION_STALLED ? now->status == CONDITION_TRUE : now->status != CONDITION_TRUE;
+    bool bad =
+        type == CONDITION_STALLED ? now->status == CONDITION_TRUE : now->status != CONDITION_TRUE;
     if (text_eq(before->reason, now->reason) && before->status == now->status)
         return;
-    buf_appendf(&about, "%s@%lld", condition_type_name(type), (long long)now->last_transition_s / 60);
+    buf_appendf(&about, "%s@%lld", condition_type_name(type),
+                (long long)now->last_transition_s / 60);
     if (type == CONDITION_READY && !bad)
-        (void)event_say(s, object, &(struct event_text){.reason = "Steady", .about = buf_text(&about), .note = now->message});
-    else if (type != CONDITION_READY && bad && !text_eq(now->reason, "NotChecked") && !text_eq(now->reason, "NoKeys") &&
-             !text_eq(now->reason, "ConsumerFailed"))
-        (void)event_say(s, object, &(struct event_text){.warning = true, .reason = now->reason,
-                                                        .about = buf_text(&about), .note = now->message});
+        (void)event_say(s, object,
+                        &(struct event_text){
+                            .reason = "Steady", .about = buf_text(&about), .note = now->message});
+    else if (type != CONDITION_READY && bad && !text_eq(now->reason, "NotChecked") &&
+             !text_eq(now->reason, "NoKeys") && !text_eq(now->reason, "ConsumerFailed"))
+        (void)event_say(s, object,
+                        &(struct event_text){.warning = true,
+                                             .reason = now->reason,
+                                             .about = buf_text(&about),
+                                             .note = now->message});
 }
 
 /* ---- status ---- */
 
-static void fill_key(struct rotation_state *s, const struct known_key *k, const struct view_key *seen,
-                     struct key_status *ret)
+static void fill_key(struct rotation_state *s, const struct known_key *k,
+                     const struct view_key *seen, struct key_status *ret)
 {
     (void)s;
-    *ret = (struct key_status){.kid = k->key->kid, .algorithm = k->key->alg, .state = k->state,
+    *ret = (struct key_status){.kid = k->key->kid,
+                               .algorithm = k->key->alg,
+                               .state = k->state,
                                .component = k->component[0] != '\0' ? k->component : NULL,
                                .provider = k->provider[0] != '\0' ? k->provider : NULL,
-                               .not_after_s = seen->not_after_s, .spki_sha256 = k->key->spki_sha256};
+                               .not_after_s = seen->not_after_s,
+                               .spki_sha256 = k->key->spki_sha256};
     for (size_t i = 0; i < seen->announced_count && i < ARRAY_LEN(ret->announced); i++)
         ret->announced[ret->announced_count++] = seen->announced[i];
 }
@@ -146,14 +181,16 @@ static void add_announced(struct key_status *k, const char *text)
 }
 
 /* A threshold said makes the larger ones said too. */
-static void announce(struct rotation_state *s, const struct rotation_object *object, const struct rotation_view *v,
-                     const struct rotation_plan *p, struct key_status *keys)
+static void announce(struct rotation_state *s, const struct rotation_object *object,
+                     const struct rotation_view *v, const struct rotation_plan *p,
+                     struct key_status *keys)
 {
     for (size_t i = 0; i < p->warnings_count; i++) {
         const struct plan_warning *w = &p->warnings[i];
         if (!say_warning(s, object, v, w))
             continue;
-        size_t last = w->threshold == WARN_EXPIRED ? v->spec->warn_before_count : (size_t)w->threshold + 1;
+        size_t last =
+            w->threshold == WARN_EXPIRED ? v->spec->warn_before_count : (size_t)w->threshold + 1;
         for (size_t t = 0; t < last; t++)
             add_announced(&keys[w->key], v->spec->warn_before[t].text);
         if (w->threshold == WARN_EXPIRED)
@@ -161,28 +198,35 @@ static void announce(struct rotation_state *s, const struct rotation_object *obj
     }
 }
 
-static void fill_consumer(struct rotation_state *s, struct arena *arena, size_t i, const struct rotation_object *object,
-                          const struct rotation_plan *p, struct consumer_status *ret)
+static void fill_consumer(struct rotation_state *s, struct arena *arena, size_t i,
+                          const struct rotation_object *object, const struct rotation_plan *p,
+                          struct consumer_status *ret)
 {
     const struct object_slot *o = s->objects[i];
     const struct plan_consumer *pc = &p->consumers[i];
     const struct consumer_status *before = find_consumer(&object->status, o->consumer);
     const struct rendering *r = state_rendering(s, o->formats, s->renderings_issuer);
     bool published = pc->state == CONSUMER_ROLLING || pc->state == CONSUMER_UP_TO_DATE;
-    const char *hash = published && r != NULL ? r->hash : before != NULL ? before->trust_hash : NULL;
+    const char *hash = published && r != NULL ? r->hash
+                       : before != NULL       ? before->trust_hash
+                                              : NULL;
     if (!published && r != NULL && text_eq(o->acked_digest, r->digest))
         hash = r->hash; /* written; it is a workload that failed */
     *ret = (struct consumer_status){
-        .name = o->consumer, .state = pc->state,
+        .name = o->consumer,
+        .state = pc->state,
         .object = arena_printf(arena, "%s/%s", object_kind_name(o->kind), o->name),
-        .trust_hash = hash, .message = pc->message[0] != '\0' ? pc->message : NULL};
+        .trust_hash = hash,
+        .message = pc->message[0] != '\0' ? pc->message : NULL};
     if (pc->pods_wanted > 0)
-        ret->pods = arena_printf(arena, "%lld/%lld", (long long)pc->pods_ready, (long long)pc->pods_wanted);
+        ret->pods =
+            arena_printf(arena, "%lld/%lld", (long long)pc->pods_ready, (long long)pc->pods_wanted);
 }
 
 /* Consumers of the spec, then those whose objects are still to be deleted. */
-static int fill_consumers(struct rotation_state *s, struct arena *arena, const struct rotation_object *object,
-                          const struct rotation_plan *p, struct rotation_status *ret)
+static int fill_consumers(struct rotation_state *s, struct arena *arena,
+                          const struct rotation_object *object, const struct rotation_plan *p,
+                          struct rotation_status *ret)
 {
     const struct rotation_status *before = &object->status;
     struct consumer_status *list =
@@ -204,15 +248,17 @@ static int fill_consumers(struct rotation_state *s, struct arena *arena, const s
     return 0;
 }
 
-static void fill_conditions(const struct rotation_object *object, const struct rotation_plan *p, int64_t now_s,
-                            struct rotation_status *ret)
+static void fill_conditions(const struct rotation_object *object, const struct rotation_plan *p,
+                            int64_t now_s, struct rotation_status *ret)
 {
     for (size_t i = 0; i < CONDITION_COUNT; i++) {
         const struct condition *before = &object->status.conditions[i];
         struct condition *c = &ret->conditions[i];
-        *c = (struct condition){.status = p->conditions[i].status, .reason = p->conditions[i].reason,
+        *c = (struct condition){.status = p->conditions[i].status,
+                                .reason = p->conditions[i].reason,
                                 .message = p->conditions[i].message,
-                                .observed_generation = object->meta.generation, .last_transition_s = now_s};
+                                .observed_generation = object->meta.generation,
+                                .last_transition_s = now_s};
         if (before->reason != NULL && before->status == c->status && before->last_transition_s != 0)
             c->last_transition_s = before->last_transition_s;
     }
@@ -220,23 +266,29 @@ static void fill_conditions(const struct rotation_object *object, const struct r
 
 static const char *shown_realm(const struct rotation_object *object)
 {
-    const char *url = object->spec.issuer_url != NULL ? object->spec.issuer_url : object->spec.jwks_url;
+    const char *url =
+        object->spec.issuer_url != NULL ? object->spec.issuer_url : object->spec.jwks_url;
     if (object->spec.realm != NULL)
         return object->spec.realm;
     const char *host = url != NULL ? strstr(url, "://") : NULL;
     return host != NULL ? host + 3 : url;
 }
 
-static int fill_status(struct rotation_state *s, const struct rotation_object *object, const struct rotation_view *v,
-                       const struct rotation_plan *p, struct rotation_status *ret)
+static int fill_status(struct rotation_state *s, const struct rotation_object *object,
+                       const struct rotation_view *v, const struct rotation_plan *p,
+                       struct rotation_status *ret)
 {
     struct arena *arena = controller_pass_arena(s->controller);
     struct key_status *keys = arena_array(arena, v->keys_count + 1, sizeof(*keys));
-    *ret = (struct rotation_status){.observed_generation = object->meta.generation, .phase = p->phase,
-                                    .realm = shown_realm(object), .active_kid = p->active_kid,
-                                    .issuer_url = issuer_url(s, object), .jwks_url = issuer_jwks_url(s, object, arena),
-                                    .cert_expires_s = p->cert_expires_s,
-                                    .refreshed = s->issuer.refresh != NULL ? s->issuer.refresh : object->status.refreshed};
+    *ret = (struct rotation_status){
+        .observed_generation = object->meta.generation,
+        .phase = p->phase,
+        .realm = shown_realm(object),
+        .active_kid = p->active_kid,
+        .issuer_url = issuer_url(s, object),
+        .jwks_url = issuer_jwks_url(s, object, arena),
+        .cert_expires_s = p->cert_expires_s,
+        .refreshed = s->issuer.refresh != NULL ? s->issuer.refresh : object->status.refreshed};
     if (keys == NULL || fill_consumers(s, arena, object, p, ret) != 0)
         return -1;
     for (size_t i = 0; i < v->keys_count; i++)
@@ -249,15 +301,16 @@ static int fill_status(struct rotation_state *s, const struct rotation_object *o
 }
 
 /* A spec that cannot be used changes nothing but what is said about it. */
-static void keep_status(const struct rotation_object *object, const struct rotation_plan *p, int64_t now_s,
-                        struct rotation_status *ret)
+static void keep_status(const struct rotation_object *object, const struct rotation_plan *p,
+                        int64_t now_s, struct rotation_status *ret)
 {
     struct rotation_status said = {0};
     fill_conditions(object, p, now_s, &said);
     *ret = object->status;
     ret->observed_generation = object->meta.generation;
     ret->phase = p->phase;
-    static const enum condition_type changed[] = {CONDITION_READY, CONDITION_STALLED, CONDITION_RECONCILING};
+    static const enum condition_type changed[] = {CONDITION_READY, CONDITION_STALLED,
+                                                  CONDITION_RECONCILING};
     for (size_t i = 0; i < ARRAY_LEN(changed); i++)
         ret->conditions[changed[i]] = said.conditions[changed[i]];
 }
@@ -272,9 +325,11 @@ static void status_done(void *ctx, const struct kube_answer *answer)
     if (answer->err.class == ERR_NONE) {
         json_t *tree cleanup_json = json_load(answer->body, true, "answer to a status", NULL);
         if (tree != NULL && kube_meta_decode(tree, &arena, &meta, NULL) == 0)
-            (void)snprintf(s->status_version, sizeof(s->status_version), "%s", meta.resource_version);
+            (void)snprintf(s->status_version, sizeof(s->status_version), "%s",
+                           meta.resource_version);
     } else if (answer->err.class != ERR_CONFLICT && answer->err.class != ERR_NOT_FOUND) {
-        log_warn("status not written", LOG_TEXT("rotation", s->key), LOG_TEXT("error", answer->err.msg));
+        log_warn("status not written", LOG_TEXT("rotation", s->key),
+                 LOG_TEXT("error", answer->err.msg));
     }
     controller_due(c, s->key, answer->err.class == ERR_NONE ? STATUS_APART_MS : 300);
 }
@@ -291,8 +346,11 @@ static void write_status(struct rotation_state *s, const struct rotation_object 
     s->status_ms = controller_now_ms(c);
     s->status_call =
         kube_submit(controller_kube(c),
-                    &(struct kube_request){.method = "PATCH", .path = buf_text(&path), .metadata_only = true,
-                                           .content_type = "application/merge-patch+json", .body = buf_view(&body),
+                    &(struct kube_request){.method = "PATCH",
+                                           .path = buf_text(&path),
+                                           .metadata_only = true,
+                                           .content_type = "application/merge-patch+json",
+                                           .body = buf_view(&body),
                                            .timeout_ms = WRITE_TIMEOUT_MS},
                     status_done, s);
 }
@@ -306,13 +364,15 @@ static bool status_differs(const struct rotation_status *a, const struct rotatio
     return !str_eq(buf_view(&left), buf_view(&right));
 }
 
-void report(struct rotation_state *s, const struct rotation_object *object, const struct rotation_view *v,
-            const struct rotation_plan *p)
+void report(struct rotation_state *s, const struct rotation_object *object,
+            const struct rotation_view *v, const struct rotation_plan *p)
 {
     struct controller *c = s->controller;
     struct rotation_status next;
-    if (s->status_call != NULL || world_version_older(object->meta.resource_version, s->status_version))
-        return; /* our own last write has not come back: its answer or its event brings the next pass */
+    if (s->status_call != NULL ||
+        world_version_older(object->meta.resource_version, s->status_version))
+        return; /* our own last write has not come back: its answer or its event brings the next
+                   pass */
     if (object->spec_error != NULL)
         keep_status(object, p, v->now_s, &next);
     else if (fill_status(s, object, v, p, &next) != 0)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * report: what a pass saw and decided, told to people: status (written only when it differs, and at most once a
- * second while things move), one Event for each transition, metrics. */
+ * report: what a pass saw and decided, told to people: status (written only when it differs, and at
+ * most once a second while things move), one Event for each transition, metrics. */
 #ifndef KEYTURN_CONTROLLER_REPORT_H
 #define KEYTURN_CONTROLLER_REPORT_H
 
 #include "controller/state.h"
 #include "rotation/decide.h"
 
-void report(struct rotation_state *s, const struct rotation_object *object, const struct rotation_view *view,
-            const struct rotation_plan *plan);
+void report(struct rotation_state *s, const struct rotation_object *object,
+            const struct rotation_view *view, const struct rotation_plan *plan);
 
 #endif

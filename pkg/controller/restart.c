@@ -12,19 +12,24 @@
 
 #define RETRY_CAP_MS 30000
 
-static const char *const plurals[WORKLOAD_KIND_COUNT] = {"deployments", "statefulsets", "daemonsets"};
+static const char *const plurals[WORKLOAD_KIND_COUNT] = {"deployments", "statefulsets",
+                                                         "daemonsets"};
 
 static void say_restarted(struct workload_slot *w)
 {
     struct rotation_state *s = w->state;
-    const struct rotation_object *object = world_rotation(controller_world(s->controller), s->namespace, s->name);
+    const struct rotation_object *object =
+        world_rotation(controller_world(s->controller), s->namespace, s->name);
     struct buf cleanup_buf about = {0};
     struct buf cleanup_buf note = {0};
     buf_appendf(&about, "%s/%s/%s", workload_kind_name(w->kind), w->name, w->acked_hash);
-    buf_appendf(&note, "%s %s is restarted to read trust set %s", workload_kind_name(w->kind), w->name, w->acked_hash);
+    buf_appendf(&note, "%s %s is restarted to read trust set %s", workload_kind_name(w->kind),
+                w->name, w->acked_hash);
     if (object != NULL)
-        (void)event_say(s, object, &(struct event_text){.reason = "ConsumerRestarted", .about = buf_text(&about),
-                                                        .note = buf_text(&note)});
+        (void)event_say(s, object,
+                        &(struct event_text){.reason = "ConsumerRestarted",
+                                             .about = buf_text(&about),
+                                             .note = buf_text(&note)});
 }
 
 static void acknowledged(struct workload_slot *w, struct str body)
@@ -40,8 +45,9 @@ static void acknowledged(struct workload_slot *w, struct str body)
     w->tries = 0;
     w->retry_ms = 0;
     state_text(&w->failure, NULL);
-    log_info("restarted", LOG_TEXT("rotation", s->key), LOG_TEXT("kind", workload_kind_name(w->kind)),
-             LOG_TEXT("name", w->name), LOG_TEXT("trust_hash", w->acked_hash));
+    log_info("restarted", LOG_TEXT("rotation", s->key),
+             LOG_TEXT("kind", workload_kind_name(w->kind)), LOG_TEXT("name", w->name),
+             LOG_TEXT("trust_hash", w->acked_hash));
     say_restarted(w);
     controller_due(s->controller, s->key, 20);
 }
@@ -72,7 +78,8 @@ void restart_workload(struct workload_slot *w)
 {
     struct rotation_state *s = w->state;
     struct controller *c = s->controller;
-    const struct workload_object *object = world_workload(controller_world(c), w->kind, s->namespace, w->name);
+    const struct workload_object *object =
+        world_workload(controller_world(c), w->kind, s->namespace, w->name);
     struct buf cleanup_buf path = {0};
     struct buf cleanup_buf body = {0};
     int64_t ready_ms;
@@ -85,8 +92,11 @@ void restart_workload(struct workload_slot *w)
     buf_append_text(&path, "?fieldManager=keyturn");
     restart_patch_encode(&object->meta, w->sent_hash, &body);
     w->call = kube_submit(controller_kube(c),
-                          &(struct kube_request){.method = "PATCH", .path = buf_text(&path), .metadata_only = true,
+                          &(struct kube_request){.method = "PATCH",
+                                                 .path = buf_text(&path),
+                                                 .metadata_only = true,
                                                  .content_type = "application/merge-patch+json",
-                                                 .body = buf_view(&body), .timeout_ms = WRITE_TIMEOUT_MS},
+                                                 .body = buf_view(&body),
+                                                 .timeout_ms = WRITE_TIMEOUT_MS},
                           restarted, w);
 }

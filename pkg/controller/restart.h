@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * restart: puts the trust hash on a workload's pod template, which makes its controller roll the pods: once for
- * each hash. The patch carries uid and resourceVersion, so that a late one changes nothing. */
+ * restart: puts the trust hash on a workload's pod template, which makes its controller roll the
+ * pods: once for each hash. The patch carries uid and resourceVersion, so that a late one changes
+ * nothing. */
 #ifndef KEYTURN_CONTROLLER_RESTART_H
 #define KEYTURN_CONTROLLER_RESTART_H
 

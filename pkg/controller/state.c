@@ -37,8 +37,8 @@ static void workload_slot_free(struct workload_slot *w)
     free(w);
 }
 
-static struct object_slot *object_slot_new(struct rotation_state *s, const char *consumer, enum object_kind kind,
-                                           const char *name)
+static struct object_slot *object_slot_new(struct rotation_state *s, const char *consumer,
+                                           enum object_kind kind, const char *name)
 {
     struct object_slot *o = calloc(1, sizeof(*o));
     if (o == NULL)
@@ -75,8 +75,8 @@ struct rotation_state *state_new(struct controller *c, const struct rotation_obj
     return s;
 }
 
-static void drop_slots(struct object_slot **objects, size_t objects_count, struct workload_slot **workloads,
-                       size_t workloads_count)
+static void drop_slots(struct object_slot **objects, size_t objects_count,
+                       struct workload_slot **workloads, size_t workloads_count)
 {
     for (size_t i = 0; objects != NULL && i < objects_count; i++)
         object_slot_free(objects[i]);
@@ -117,8 +117,8 @@ void state_free(struct rotation_state *s)
     free(s);
 }
 
-static struct object_slot *take_object(struct object_slot **old, size_t count, const struct consumer_spec *spec,
-                                       struct rotation_state *s)
+static struct object_slot *take_object(struct object_slot **old, size_t count,
+                                       const struct consumer_spec *spec, struct rotation_state *s)
 {
     for (size_t i = 0; i < count; i++) {
         struct object_slot *o = old[i];
@@ -133,7 +133,8 @@ static struct object_slot *take_object(struct object_slot **old, size_t count, c
     return object_slot_new(s, spec->name, spec->object_kind, spec->object_name);
 }
 
-static struct workload_slot *take_workload(struct map *old, const char *key, const struct restart_spec *spec,
+static struct workload_slot *take_workload(struct map *old, const char *key,
+                                           const struct restart_spec *spec,
                                            struct rotation_state *s)
 {
     struct workload_slot *w = map_remove(old, key);
@@ -152,7 +153,8 @@ static struct workload_slot *take_workload(struct map *old, const char *key, con
     return w;
 }
 
-/* Index of the slot for this restart among the new ones, made or taken over when it is not there. */
+/* Index of the slot for this restart among the new ones, made or taken over when it is not there.
+ */
 static int index_workload(struct rotation_state *s, struct map *old, struct map *places,
                           const struct restart_spec *spec, size_t *ret)
 {
@@ -175,7 +177,8 @@ static int index_workload(struct rotation_state *s, struct map *old, struct map 
 }
 
 static int index_consumers(struct rotation_state *s, const struct rotation_spec *spec,
-                           struct object_slot **old_objects, size_t old_count, struct map *old_workloads)
+                           struct object_slot **old_objects, size_t old_count,
+                           struct map *old_workloads)
 {
     struct map places = {0};
     size_t used = 0;
@@ -236,19 +239,16 @@ int state_index(struct rotation_state *s, const struct rotation_object *object)
 static const char *lifecycle(enum key_state state)
 {
     switch (state) {
-    case KEY_ACTIVE:
-        return "Active";
-    case KEY_PASSIVE:
-        return "Retired";
-    case KEY_LEAVING:
-        return "Leaving";
-    case KEY_HELD:
-        return "Held";
+    case KEY_ACTIVE: return "Active";
+    case KEY_PASSIVE: return "Retired";
+    case KEY_LEAVING: return "Leaving";
+    case KEY_HELD: return "Held";
     }
     return "";
 }
 
-const struct rendering *state_rendering(struct rotation_state *s, unsigned formats, const char *issuer)
+const struct rendering *state_rendering(struct rotation_state *s, unsigned formats,
+                                        const char *issuer)
 {
     struct trust_key keys[LIMIT_KEYS];
     if (s->known.count == 0)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * state: what the controller remembers of one KeyRotation between passes. Everything here may be
- * lost at any moment (a restart, another leader): a pass rebuilds it from the world. Each room of the
- * controller works on its own part; the structs stand here together because a pass walks all of them. */
+ * lost at any moment (a restart, another leader): a pass rebuilds it from the world. Each room of
+ * the controller works on its own part; the structs stand here together because a pass walks all of
+ * them. */
 #ifndef KEYTURN_CONTROLLER_STATE_H
 #define KEYTURN_CONTROLLER_STATE_H
 
@@ -36,7 +37,7 @@ struct known {
     bool replaced, disagrees, incomplete;
     size_t overflow;
     char *incomplete_why, *reused_kid, *duplicate_kid; /* malloc'ed or NULL */
-    char acknowledge[TRUST_HASH_TEXT]; /* what acknowledges the last reading */
+    char acknowledge[TRUST_HASH_TEXT];                 /* what acknowledges the last reading */
 };
 
 /* The files for one combination of formats, made once for each version of the set. */
@@ -60,9 +61,9 @@ struct object_slot {
     enum object_step step;
     char sent_digest[JOSE_HASH_TEXT], sent_hash[TRUST_HASH_TEXT];
     char acked_digest[JOSE_HASH_TEXT]; /* "" = nothing acknowledged by this process */
-    int64_t acked_ms;   /* when content of the acknowledged digest was first acknowledged */
-    int64_t resync_ms;  /* Secrets: to be written again then */
-    char version[32];   /* resourceVersion of the last acknowledged write, "" unknown */
+    int64_t acked_ms;  /* when content of the acknowledged digest was first acknowledged */
+    int64_t resync_ms; /* Secrets: to be written again then */
+    char version[32];  /* resourceVersion of the last acknowledged write, "" unknown */
     bool foreign, adopted;
     char *failure;
     unsigned tries;
@@ -79,7 +80,8 @@ struct workload_slot {
     char acked_hash[TRUST_HASH_TEXT]; /* of our last acknowledged patch */
     char version[32];
     int64_t acked_ms;
-    char rolled_version[32]; /* resourceVersion at which the rollout of rolled_hash was seen finished */
+    char rolled_version[32]; /* resourceVersion at which the rollout of rolled_hash was seen
+                                finished */
     char rolled_hash[TRUST_HASH_TEXT];
     char *failure;
     unsigned tries;
@@ -125,8 +127,8 @@ struct rotation_state {
     size_t objects_count;
     struct workload_slot **workloads; /* distinct */
     size_t workloads_count;
-    size_t *uses;         /* workload indices of all consumers, one after another */
-    size_t *uses_start;   /* objects_count + 1 entries */
+    size_t *uses;              /* workload indices of all consumers, one after another */
+    size_t *uses_start;        /* objects_count + 1 entries */
     struct map workload_index; /* "Kind/name" to workload_slot */
     struct object_slot *record;
     struct leaving_slot *leaving;
@@ -135,18 +137,22 @@ struct rotation_state {
     struct kube_call *status_call;
     int64_t status_ms;       /* when the last status write was sent */
     char status_version[32]; /* resourceVersion of our last status write */
-    struct map events;       /* names of Events said by this process: value is EVENT_SENDING or EVENT_SAID */
+    struct map
+        events; /* names of Events said by this process: value is EVENT_SENDING or EVENT_SAID */
     size_t events_under_way;
     bool rolling; /* last plan waited for pods */
     bool reported_once;
 };
 
-/* Makes slots follow spec.consumers, keeping what is known of objects that stay. -1 out of memory. */
+/* Makes slots follow spec.consumers, keeping what is known of objects that stay. -1 out of memory.
+ */
 int state_index(struct rotation_state *s, const struct rotation_object *object);
 struct rotation_state *state_new(struct controller *c, const struct rotation_object *object);
 void state_free(struct rotation_state *s); /* cancels every call of it */
-/* Files for formats of the present trust set, made when needed; NULL when there is no set or no memory. */
-const struct rendering *state_rendering(struct rotation_state *s, unsigned formats, const char *issuer);
+/* Files for formats of the present trust set, made when needed; NULL when there is no set or no
+ * memory. */
+const struct rendering *state_rendering(struct rotation_state *s, unsigned formats,
+                                        const char *issuer);
 /* Replaces a malloc'ed text; NULL clears. */
 void state_text(char **slot, const char *text);
 

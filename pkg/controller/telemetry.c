@@ -18,7 +18,8 @@ static const char *const request_labels[] = {"host", "lane", "code", NULL};
 static const char *const host_labels[] = {"host", "lane", NULL};
 static const char *const poll_labels[] = {"namespace", "rotation", "source", NULL};
 static const char *const state_labels[] = {"namespace", "rotation", "state", NULL};
-static const char *const key_labels[] = {"namespace", "rotation", "kid", "algorithm", "state", NULL};
+static const char *const key_labels[] = {"namespace", "rotation", "kid",
+                                         "algorithm", "state",    NULL};
 static const char *const rotation_labels[] = {"namespace", "rotation", NULL};
 
 struct controller_telemetry *controller_telemetry_new(void)
@@ -31,24 +32,37 @@ struct controller_telemetry *controller_telemetry_new(void)
         return NULL;
     }
     t->registry = m;
-    t->passes = metrics_family(m, METRICS_COUNTER, "keyturn_reconciles_total", "Passes over a KeyRotation.", result_labels);
-    t->pass_seconds = metrics_family(m, METRICS_HISTOGRAM, "keyturn_reconcile_seconds", "Time of one pass.", no_labels);
+    t->passes = metrics_family(m, METRICS_COUNTER, "keyturn_reconciles_total",
+                               "Passes over a KeyRotation.", result_labels);
+    t->pass_seconds = metrics_family(m, METRICS_HISTOGRAM, "keyturn_reconcile_seconds",
+                                     "Time of one pass.", no_labels);
     t->requests = metrics_family(m, METRICS_COUNTER, "keyturn_http_requests_total",
-                                 "Finished requests by host, lane and status; code 0: no answer.", request_labels);
+                                 "Finished requests by host, lane and status; code 0: no answer.",
+                                 request_labels);
     t->request_seconds = metrics_family(m, METRICS_HISTOGRAM, "keyturn_http_request_seconds",
                                         "Time from sending to the end of the answer.", host_labels);
-    t->leading = metrics_family(m, METRICS_GAUGE, "keyturn_leader", "1 while this replica holds the Lease.", no_labels);
-    t->queue = metrics_family(m, METRICS_GAUGE, "keyturn_workqueue_depth", "KeyRotations waiting for a pass.", no_labels);
-    t->lag = metrics_family(m, METRICS_GAUGE, "keyturn_loop_lag_seconds", "Largest delay of a timer since the last scrape.", no_labels);
-    t->rss = metrics_family(m, METRICS_GAUGE, "keyturn_resident_memory_bytes", "Resident memory.", no_labels);
-    t->rotations = metrics_family(m, METRICS_GAUGE, "keyturn_rotations", "KeyRotations held.", no_labels);
-    t->sources = metrics_family(m, METRICS_GAUGE, "keyturn_sources", "Addresses polled.", no_labels);
-    t->poll_age = metrics_family(m, METRICS_GAUGE, "keyturn_poll_age_seconds", "Time since the last finished poll.", poll_labels);
-    t->keys = metrics_family(m, METRICS_GAUGE, "keyturn_keys", "Trusted keys by state.", state_labels);
+    t->leading = metrics_family(m, METRICS_GAUGE, "keyturn_leader",
+                                "1 while this replica holds the Lease.", no_labels);
+    t->queue = metrics_family(m, METRICS_GAUGE, "keyturn_workqueue_depth",
+                              "KeyRotations waiting for a pass.", no_labels);
+    t->lag = metrics_family(m, METRICS_GAUGE, "keyturn_loop_lag_seconds",
+                            "Largest delay of a timer since the last scrape.", no_labels);
+    t->rss = metrics_family(m, METRICS_GAUGE, "keyturn_resident_memory_bytes", "Resident memory.",
+                            no_labels);
+    t->rotations =
+        metrics_family(m, METRICS_GAUGE, "keyturn_rotations", "KeyRotations held.", no_labels);
+    t->sources =
+        metrics_family(m, METRICS_GAUGE, "keyturn_sources", "Addresses polled.", no_labels);
+    t->poll_age = metrics_family(m, METRICS_GAUGE, "keyturn_poll_age_seconds",
+                                 "Time since the last finished poll.", poll_labels);
+    t->keys =
+        metrics_family(m, METRICS_GAUGE, "keyturn_keys", "Trusted keys by state.", state_labels);
     t->not_after = metrics_family(m, METRICS_GAUGE, "keyturn_certificate_not_after_seconds",
                                   "End of a key's certificate, seconds since 1970.", key_labels);
-    t->consumers = metrics_family(m, METRICS_GAUGE, "keyturn_consumers", "Consumers by state.", state_labels);
-    t->ready = metrics_family(m, METRICS_GAUGE, "keyturn_ready", "1 while the KeyRotation is Ready.", rotation_labels);
+    t->consumers =
+        metrics_family(m, METRICS_GAUGE, "keyturn_consumers", "Consumers by state.", state_labels);
+    t->ready = metrics_family(m, METRICS_GAUGE, "keyturn_ready",
+                              "1 while the KeyRotation is Ready.", rotation_labels);
     return t;
 }
 
@@ -63,30 +77,26 @@ void controller_telemetry_free(struct controller_telemetry *t)
 static const char *lane_name(enum http_lane lane)
 {
     switch (lane) {
-    case HTTP_LANE_API:
-        return "api";
-    case HTTP_LANE_WATCH:
-        return "watch";
-    case HTTP_LANE_LEASE:
-        return "lease";
-    case HTTP_LANE_EVENT:
-        return "event";
-    case HTTP_LANE_KEYCLOAK:
-        return "keycloak";
-    case HTTP_LANE_COUNT:
-        break;
+    case HTTP_LANE_API: return "api";
+    case HTTP_LANE_WATCH: return "watch";
+    case HTTP_LANE_LEASE: return "lease";
+    case HTTP_LANE_EVENT: return "event";
+    case HTTP_LANE_KEYCLOAK: return "keycloak";
+    case HTTP_LANE_COUNT: break;
     }
     return "";
 }
 
-void controller_telemetry_request(void *telemetry, const char *host, enum http_lane lane, int status, int64_t elapsed_ms)
+void controller_telemetry_request(void *telemetry, const char *host, enum http_lane lane,
+                                  int status, int64_t elapsed_ms)
 {
     struct controller_telemetry *t = telemetry;
     char code[16];
     (void)snprintf(code, sizeof(code), "%d", status);
     metrics_add(t->requests, (const char *[]){host, lane_name(lane), code}, 1);
     if (lane != HTTP_LANE_WATCH)
-        metrics_observe(t->request_seconds, (const char *[]){host, lane_name(lane)}, (double)elapsed_ms / 1000);
+        metrics_observe(t->request_seconds, (const char *[]){host, lane_name(lane)},
+                        (double)elapsed_ms / 1000);
 }
 
 void telemetry_pass(struct controller_telemetry *t, const char *result, double seconds)
@@ -140,18 +150,23 @@ void telemetry_rotation(struct controller_telemetry *t, const struct rotation_st
         keys[k->state]++;
         if (k->key->cert != NULL)
             metrics_set(t->not_after,
-                        (const char *[]){s->namespace, s->name, k->key->kid, k->key->alg, key_state_name(k->state)},
+                        (const char *[]){s->namespace, s->name, k->key->kid, k->key->alg,
+                                         key_state_name(k->state)},
                         (double)k->key->not_after_s);
     }
     for (unsigned k = 0; k <= KEY_HELD; k++)
-        metrics_set(t->keys, (const char *[]){s->namespace, s->name, key_state_name((enum key_state)k)}, keys[k]);
+        metrics_set(t->keys,
+                    (const char *[]){s->namespace, s->name, key_state_name((enum key_state)k)},
+                    keys[k]);
     if (object == NULL)
         return;
     for (size_t i = 0; i < object->status.consumers_count; i++)
         consumers[object->status.consumers[i].state]++;
     for (unsigned k = 0; k <= CONSUMER_FAILED; k++)
-        metrics_set(t->consumers, (const char *[]){s->namespace, s->name, consumer_state_name((enum consumer_state)k)},
-                    consumers[k]);
+        metrics_set(
+            t->consumers,
+            (const char *[]){s->namespace, s->name, consumer_state_name((enum consumer_state)k)},
+            consumers[k]);
     metrics_set(t->ready, (const char *[]){s->namespace, s->name},
                 object->status.conditions[CONDITION_READY].status == CONDITION_TRUE ? 1 : 0);
 }

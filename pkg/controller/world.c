@@ -6,7 +6,13 @@
 #include "base/limits.h"
 #include "codec/rotation_codec.h"
 
-enum room { ROOM_ROTATIONS, ROOM_CONFIG_MAPS, ROOM_PODS, ROOM_WORKLOADS, ROOM_COUNT = ROOM_WORKLOADS + WORKLOAD_KIND_COUNT };
+enum room {
+    ROOM_ROTATIONS,
+    ROOM_CONFIG_MAPS,
+    ROOM_PODS,
+    ROOM_WORKLOADS,
+    ROOM_COUNT = ROOM_WORKLOADS + WORKLOAD_KIND_COUNT
+};
 
 struct scope { /* one namespace, or all */
     struct watcher *rooms[ROOM_COUNT];
@@ -54,10 +60,22 @@ static void *decode_daemon_set(void *ctx, const json_t *object, struct err *err)
     return workload_new(object, WORKLOAD_DAEMON_SET, err);
 }
 
-static void release_rotation(void *object) { rotation_free(object); }
-static void release_config_map(void *object) { config_map_free(object); }
-static void release_pod(void *object) { pod_free(object); }
-static void release_workload(void *object) { workload_free(object); }
+static void release_rotation(void *object)
+{
+    rotation_free(object);
+}
+static void release_config_map(void *object)
+{
+    config_map_free(object);
+}
+static void release_pod(void *object)
+{
+    pod_free(object);
+}
+static void release_workload(void *object)
+{
+    workload_free(object);
+}
 
 static void changed_rotation(void *ctx, const void *old, const void *new)
 {
@@ -90,29 +108,54 @@ static void on_synced(void *ctx)
 }
 
 static const struct watcher_class classes[ROOM_COUNT] = {
-    [ROOM_ROTATIONS] = {.name = "KeyRotation", .prefix = "/apis/keyturn.dev/v1alpha1", .plural = "keyrotations",
-                        .objects_max = LIMIT_ROTATIONS, .decode = decode_rotation,
-                        .release = release_rotation, .changed = changed_rotation},
-    [ROOM_CONFIG_MAPS] = {.name = "ConfigMap", .prefix = "/api/v1", .plural = "configmaps",
+    [ROOM_ROTATIONS] = {.name = "KeyRotation",
+                        .prefix = "/apis/keyturn.dev/v1alpha1",
+                        .plural = "keyrotations",
+                        .objects_max = LIMIT_ROTATIONS,
+                        .decode = decode_rotation,
+                        .release = release_rotation,
+                        .changed = changed_rotation},
+    [ROOM_CONFIG_MAPS] = {.name = "ConfigMap",
+                          .prefix = "/api/v1",
+                          .plural = "configmaps",
                           .label_selector = LABEL_MANAGED_BY "=keyturn",
-                          .objects_max = LIMIT_WORKLOADS, .decode = decode_config_map,
-                          .release = release_config_map, .changed = changed_config_map},
-    [ROOM_PODS] = {.name = "Pod", .prefix = "/api/v1", .plural = "pods", .metadata_only = true,
-                   .objects_max = LIMIT_PODS, .decode = decode_pod, .release = release_pod,
+                          .objects_max = LIMIT_WORKLOADS,
+                          .decode = decode_config_map,
+                          .release = release_config_map,
+                          .changed = changed_config_map},
+    [ROOM_PODS] = {.name = "Pod",
+                   .prefix = "/api/v1",
+                   .plural = "pods",
+                   .metadata_only = true,
+                   .objects_max = LIMIT_PODS,
+                   .decode = decode_pod,
+                   .release = release_pod,
                    .changed = changed_pod},
-    [ROOM_WORKLOADS + WORKLOAD_DEPLOYMENT] = {.name = "Deployment", .prefix = "/apis/apps/v1", .plural = "deployments",
-                                              .objects_max = LIMIT_WORKLOADS, .decode = decode_deployment,
-                                              .release = release_workload, .changed = changed_workload},
-    [ROOM_WORKLOADS + WORKLOAD_STATEFUL_SET] = {.name = "StatefulSet", .prefix = "/apis/apps/v1", .plural = "statefulsets",
-                                                .objects_max = LIMIT_WORKLOADS, .decode = decode_stateful_set,
-                                                .release = release_workload, .changed = changed_workload},
-    [ROOM_WORKLOADS + WORKLOAD_DAEMON_SET] = {.name = "DaemonSet", .prefix = "/apis/apps/v1", .plural = "daemonsets",
-                                              .objects_max = LIMIT_WORKLOADS, .decode = decode_daemon_set,
-                                              .release = release_workload, .changed = changed_workload},
+    [ROOM_WORKLOADS + WORKLOAD_DEPLOYMENT] = {.name = "Deployment",
+                                              .prefix = "/apis/apps/v1",
+                                              .plural = "deployments",
+                                              .objects_max = LIMIT_WORKLOADS,
+                                              .decode = decode_deployment,
+                                              .release = release_workload,
+                                              .changed = changed_workload},
+    [ROOM_WORKLOADS + WORKLOAD_STATEFUL_SET] = {.name = "StatefulSet",
+                                                .prefix = "/apis/apps/v1",
+                                                .plural = "statefulsets",
+                                                .objects_max = LIMIT_WORKLOADS,
+                                                .decode = decode_stateful_set,
+                                                .release = release_workload,
+                                                .changed = changed_workload},
+    [ROOM_WORKLOADS + WORKLOAD_DAEMON_SET] = {.name = "DaemonSet",
+                                              .prefix = "/apis/apps/v1",
+                                              .plural = "daemonsets",
+                                              .objects_max = LIMIT_WORKLOADS,
+                                              .decode = decode_daemon_set,
+                                              .release = release_workload,
+                                              .changed = changed_workload},
 };
 
-struct world *world_new(struct kube *kube, struct loop *loop, const char *const *namespaces, size_t namespaces_count,
-                        const struct world_events *events)
+struct world *world_new(struct kube *kube, struct loop *loop, const char *const *namespaces,
+                        size_t namespaces_count, const struct world_events *events)
 {
     struct world *w = calloc(1, sizeof(*w));
     if (w == NULL)
@@ -191,7 +234,8 @@ static const void *find(const struct world *w, size_t room, const char *namespac
     return NULL;
 }
 
-const struct rotation_object *world_rotation(const struct world *w, const char *namespace, const char *name)
+const struct rotation_object *world_rotation(const struct world *w, const char *namespace,
+                                             const char *name)
 {
     return find(w, ROOM_ROTATIONS, namespace, name);
 }
@@ -199,20 +243,22 @@ const struct rotation_object *world_rotation(const struct world *w, const char *
 const struct rotation_object *world_next_rotation(const struct world *w, size_t it[3])
 {
     for (; it[2] < w->scopes_count; it[2]++, it[0] = it[1] = 0) {
-        const struct rotation_object *r = watcher_next(w->scopes[it[2]].rooms[ROOM_ROTATIONS], NULL, it);
+        const struct rotation_object *r =
+            watcher_next(w->scopes[it[2]].rooms[ROOM_ROTATIONS], NULL, it);
         if (r != NULL)
             return r;
     }
     return NULL;
 }
 
-const struct config_map_object *world_config_map(const struct world *w, const char *namespace, const char *name)
+const struct config_map_object *world_config_map(const struct world *w, const char *namespace,
+                                                 const char *name)
 {
     return find(w, ROOM_CONFIG_MAPS, namespace, name);
 }
 
-const struct workload_object *world_workload(const struct world *w, enum workload_kind kind, const char *namespace,
-                                             const char *name)
+const struct workload_object *world_workload(const struct world *w, enum workload_kind kind,
+                                             const char *namespace, const char *name)
 {
     return find(w, ROOM_WORKLOADS + (size_t)kind, namespace, name);
 }
@@ -225,12 +271,14 @@ bool world_workloads_synced(const struct world *w, enum workload_kind kind)
     return true;
 }
 
-bool world_has_stale_pod(const struct world *w, const struct workload_object *workload, const char *hash)
+bool world_has_stale_pod(const struct world *w, const struct workload_object *workload,
+                         const char *hash)
 {
     for (size_t s = 0; s < w->scopes_count; s++) {
         size_t it[2] = {0};
         const struct pod_object *pod;
-        while ((pod = watcher_next(w->scopes[s].rooms[ROOM_PODS], workload->meta.namespace, it)) != NULL)
+        while ((pod = watcher_next(w->scopes[s].rooms[ROOM_PODS], workload->meta.namespace, it)) !=
+               NULL)
             if (!text_eq(pod->hash, hash) && selector_matches(workload, pod))
                 return true;
     }

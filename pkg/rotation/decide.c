@@ -11,23 +11,15 @@
 static const char *source_reason(enum err_class class)
 {
     switch (class) {
-    case ERR_DNS:
-        return "NameNotResolved";
-    case ERR_REFUSED:
-        return "ConnectionRefused";
-    case ERR_TLS:
-        return "TLSFailed";
-    case ERR_TIMEOUT:
-        return "TimedOut";
-    case ERR_AUTH:
-        return "CredentialsRefused";
-    case ERR_FORBIDDEN:
-        return "RoleMissing";
-    case ERR_NOT_FOUND:
-        return "RealmOrSecretMissing";
+    case ERR_DNS: return "NameNotResolved";
+    case ERR_REFUSED: return "ConnectionRefused";
+    case ERR_TLS: return "TLSFailed";
+    case ERR_TIMEOUT: return "TimedOut";
+    case ERR_AUTH: return "CredentialsRefused";
+    case ERR_FORBIDDEN: return "RoleMissing";
+    case ERR_NOT_FOUND: return "RealmOrSecretMissing";
     case ERR_INVALID:
-    case ERR_LIMIT:
-        return "AnswerUnusable";
+    case ERR_LIMIT: return "AnswerUnusable";
     case ERR_NONE:
     case ERR_TRANSIENT:
     case ERR_CONFLICT:
@@ -35,8 +27,7 @@ static const char *source_reason(enum err_class class)
     case ERR_GONE:
     case ERR_CANCELED:
     case ERR_NO_MEMORY:
-    case ERR_BUG:
-        break;
+    case ERR_BUG: break;
     }
     return "ServerFailed";
 }
@@ -113,10 +104,11 @@ static bool workload_pending(const struct rotation_view *v, const struct view_wo
     }
     if (w->reverted_until_s > v->now_s && !w->annotated) {
         pc->state = CONSUMER_FAILED;
-        (void)snprintf(pc->message, sizeof(pc->message),
-                       "somebody took the annotation keyturn.dev/trust-hash off the pod template of "
-                       "%s %s; tell the tool that manages it to ignore that annotation",
-                       kind, w->name);
+        (void)snprintf(
+            pc->message, sizeof(pc->message),
+            "somebody took the annotation keyturn.dev/trust-hash off the pod template of "
+            "%s %s; tell the tool that manages it to ignore that annotation",
+            kind, w->name);
         return true;
     }
     if (w->annotated && w->rolled)
@@ -267,8 +259,8 @@ static void decide_certificates(const struct rotation_view *v, struct rotation_p
             "the certificate of %s key %s expires in %s, at %s; renew it or rotate the key before",
             key_state_name(soonest->state), soonest->kid, left, at);
     else /* no countdown here: a text that changes by itself would be written each time */
-        set(c, CONDITION_TRUE, "CertificatesValid", "the earliest certificate (key %s) expires at %s",
-            soonest->kid, at);
+        set(c, CONDITION_TRUE, "CertificatesValid",
+            "the earliest certificate (key %s) expires at %s", soonest->kid, at);
 }
 
 /* ---- issuer and keys ---- */
@@ -281,7 +273,8 @@ static void decide_issuer(const struct rotation_view *v, struct rotation_plan *p
     switch (v->issuer) {
     case ISSUER_UNCHECKED:
         set(c, CONDITION_UNKNOWN, "NotChecked", "%s",
-            v->discovery.err != ERR_NONE ? v->discovery.message : "discovery has not been read yet");
+            v->discovery.err != ERR_NONE ? v->discovery.message
+                                         : "discovery has not been read yet");
         return;
     case ISSUER_MATCHES:
         set(c, CONDITION_TRUE, "IssuerMatches", "discovery says %s", found);
@@ -332,7 +325,8 @@ static void decide_keys(const struct rotation_view *v, struct rotation_plan *p)
             v->name, v->namespace, v->acknowledge);
     else if (v->overflow > 0)
         set(c, CONDITION_FALSE, "TooManyKeys",
-            "there are more than %d signing keys; nothing was changed. Retire old ones", LIMIT_KEYS);
+            "there are more than %d signing keys; nothing was changed. Retire old ones",
+            LIMIT_KEYS);
     else if (v->incomplete)
         set(c, CONDITION_FALSE, "KeyUnusable", "%s; nothing was changed",
             v->incomplete_why != NULL ? v->incomplete_why : "a signing key cannot be read");
@@ -489,7 +483,8 @@ static bool is_steady(const struct rotation_view *v, const struct rotation_plan 
 {
     (void)p;
     if (v->consumers_count == 0)
-        set(ready, CONDITION_TRUE, "Steady", "the keys are watched; there is no consumer to publish to");
+        set(ready, CONDITION_TRUE, "Steady",
+            "the keys are watched; there is no consumer to publish to");
     else
         set(ready, CONDITION_TRUE, "Steady", "%zu key%s published to %zu consumer%s", v->keys_count,
             v->keys_count == 1 ? "" : "s", v->consumers_count, v->consumers_count == 1 ? "" : "s");
@@ -525,10 +520,10 @@ static void decide_ready(const struct rotation_view *v, struct rotation_plan *p)
         i++;
     p->phase = checks[i].phase;
     bool waiting = checks[i].kind == CHECK_WAITING, stuck = checks[i].kind == CHECK_STALLED;
-    set(moving, waiting ? CONDITION_TRUE : CONDITION_FALSE, waiting ? ready->reason : "Settled", "%s",
-        waiting ? ready->message : "");
-    set(stalled, stuck ? CONDITION_TRUE : CONDITION_FALSE, stuck ? ready->reason : "NotStalled", "%s",
-        stuck ? ready->message : "");
+    set(moving, waiting ? CONDITION_TRUE : CONDITION_FALSE, waiting ? ready->reason : "Settled",
+        "%s", waiting ? ready->message : "");
+    set(stalled, stuck ? CONDITION_TRUE : CONDITION_FALSE, stuck ? ready->reason : "NotStalled",
+        "%s", stuck ? ready->message : "");
 }
 
 void rotation_decide(const struct rotation_view *view, struct rotation_plan *plan)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * decide: from a view of the world to a plan. Total and pure: no I/O, clock, allocation, log or
- * randomness; the same view gives the same plan. A table of named checks, of which the first that applies gives
- * phase, reason and message; it is the documentation of what Ready means. Arrays of the plan are the caller's, as
- * large as the view's. Messages are written into the plan. Times are seconds since 1970 UTC. */
+ * randomness; the same view gives the same plan. A table of named checks, of which the first that
+ * applies gives phase, reason and message; it is the documentation of what Ready means. Arrays of
+ * the plan are the caller's, as large as the view's. Messages are written into the plan. Times are
+ * seconds since 1970 UTC. */
 #ifndef KEYTURN_ROTATION_DECIDE_H
 #define KEYTURN_ROTATION_DECIDE_H
 
@@ -13,7 +14,7 @@
 #define PLAN_MESSAGE_MAX 640
 #define WARN_EXPIRED (-1) /* as a threshold index */
 
-struct view_source { /* a poll: Admin API, JWKS or discovery */
+struct view_source {     /* a poll: Admin API, JWKS or discovery */
     bool used;           /* this KeyRotation needs it */
     bool read;           /* a good answer has been seen */
     bool polled;         /* the first poll has ended */
@@ -34,9 +35,9 @@ struct view_key {
     const char *kid;
     const char *algorithm;
     enum key_state state;
-    bool signs;             /* the key that signs for its algorithm, as /keys.active says */
+    bool signs; /* the key that signs for its algorithm, as /keys.active says */
     bool certificate_unreadable;
-    int64_t not_after_s;    /* 0: no certificate */
+    int64_t not_after_s;          /* 0: no certificate */
     const char *const *announced; /* texts of thresholds announced for this certificate */
     size_t announced_count;
 };
@@ -53,9 +54,9 @@ enum object_finding {
 struct view_consumer {
     const struct consumer_spec *spec;
     enum object_finding object;
-    bool writing;       /* a write is under way */
-    int64_t retry_at_s; /* after a failed write: not before; 0 = no failure */
-    const char *failure; /* sentence of the last failed write, or NULL */
+    bool writing;            /* a write is under way */
+    int64_t retry_at_s;      /* after a failed write: not before; 0 = no failure */
+    const char *failure;     /* sentence of the last failed write, or NULL */
     const size_t *workloads; /* indices into view.workloads */
     size_t workloads_count;
 };
@@ -63,17 +64,19 @@ struct view_consumer {
 struct view_workload {
     enum workload_kind kind;
     const char *name;
-    bool listed;      /* workloads of this kind have been listed */
+    bool listed; /* workloads of this kind have been listed */
     bool exists;
-    bool annotated;   /* its pod template has the wanted hash */
-    bool annotating;  /* a patch is under way */
-    int64_t ready_at_s; /* when its objects have all been written long enough to restart; INT64_MAX: not all are */
+    bool annotated;     /* its pod template has the wanted hash */
+    bool annotating;    /* a patch is under way */
+    int64_t ready_at_s; /* when its objects have all been written long enough to restart; INT64_MAX:
+                           not all are */
     int64_t reverted_until_s; /* somebody took our annotation away: not again before; 0 = no */
     int64_t retry_at_s;
     const char *failure;
     int64_t pods_ready, pods_wanted; /* of the new template */
-    bool rolled;      /* rollout of this template is finished and no pod lacks the hash */
-    const char *stuck; /* sentence why it cannot roll by itself (paused, OnDelete, deadline), or NULL */
+    bool rolled; /* rollout of this template is finished and no pod lacks the hash */
+    const char
+        *stuck; /* sentence why it cannot roll by itself (paused, OnDelete, deadline), or NULL */
 };
 
 struct rotation_view {
@@ -82,18 +85,18 @@ struct rotation_view {
     const char *name, *namespace;
     const char *spec_error;
     struct view_source admin, jwks, discovery, ca;
-    bool fence_needed;     /* a Secret is among the consumers and the fence is not waived */
+    bool fence_needed; /* a Secret is among the consumers and the fence is not waived */
     bool fence_proven;
     const char *fence_message;
     enum issuer_finding issuer;
     const char *issuer_wanted, *issuer_found;
     const struct view_key *keys;
     size_t keys_count;
-    bool memory_loaded;    /* what was trusted before is known (or known to be nothing) */
-    bool replaced;         /* keys are held */
+    bool memory_loaded;      /* what was trusted before is known (or known to be nothing) */
+    bool replaced;           /* keys are held */
     const char *acknowledge; /* the value that acknowledges the reading */
     bool disagrees;
-    bool incomplete;       /* the reading has a signing key that cannot be read */
+    bool incomplete; /* the reading has a signing key that cannot be read */
     const char *incomplete_why;
     size_t overflow;
     const char *reused_kid;
@@ -127,11 +130,12 @@ struct rotation_plan {
     struct plan_condition conditions[CONDITION_COUNT];
     const char *active_kid; /* of the view's keys */
     int64_t cert_expires_s;
-    size_t up_to_date;      /* consumers */
-    int64_t again_at_s;     /* something becomes due then; INT64_MAX: nothing */
+    size_t up_to_date;               /* consumers */
+    int64_t again_at_s;              /* something becomes due then; INT64_MAX: nothing */
     struct plan_consumer *consumers; /* caller's, view.consumers_count */
     bool *restart;                   /* caller's, view.workloads_count */
-    struct plan_warning *warnings;   /* caller's, view.keys_count: the nearest threshold of each key counts */
+    struct plan_warning
+        *warnings; /* caller's, view.keys_count: the nearest threshold of each key counts */
     size_t warnings_count;
 };
 

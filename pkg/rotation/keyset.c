@@ -70,8 +70,8 @@ static int find_reused(const struct keyset_key *known, size_t known_count,
 static void keep_all(const struct keyset_key *known, size_t count, struct keyset_result *ret)
 {
     for (size_t i = 0; i < count; i++) {
-        put(ret, (struct keyset_entry){(int)i, -1, known[i].state, known[i].misses,
-                                       known[i].missed_ms});
+        put(ret,
+            (struct keyset_entry){(int)i, -1, known[i].state, known[i].misses, known[i].missed_ms});
         ret->replaced = ret->replaced || known[i].state == KEY_HELD;
     }
 }

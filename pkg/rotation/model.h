@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * model: a KeyRotation as plain data: what is asked (spec) and what is remembered and shown (status).
- * Texts are NUL-terminated and belong to whoever made the struct (an arena of the decoder, or of a
- * pass); optional texts are NULL when absent. Times are seconds since 1970 UTC, 0 = unknown. The API
- * is described in crds/keyrotation.yaml; codec/rotation_codec.h turns bytes into these. */
+ * model: a KeyRotation as plain data: what is asked (spec) and what is remembered and shown
+ * (status). Texts are NUL-terminated and belong to whoever made the struct (an arena of the
+ * decoder, or of a pass); optional texts are NULL when absent. Times are seconds since 1970 UTC, 0
+ * = unknown. The API is described in crds/keyrotation.yaml; codec/rotation_codec.h turns bytes into
+ * these. */
 #ifndef KEYTURN_ROTATION_MODEL_H
 #define KEYTURN_ROTATION_MODEL_H
 
@@ -13,14 +14,24 @@
 #include "base/limits.h"
 
 enum object_kind { KIND_SECRET, KIND_CONFIG_MAP };
-enum workload_kind { WORKLOAD_DEPLOYMENT, WORKLOAD_STATEFUL_SET, WORKLOAD_DAEMON_SET, WORKLOAD_KIND_COUNT };
+enum workload_kind {
+    WORKLOAD_DEPLOYMENT,
+    WORKLOAD_STATEFUL_SET,
+    WORKLOAD_DAEMON_SET,
+    WORKLOAD_KIND_COUNT
+};
 enum deletion_policy { DELETION_RETAIN, DELETION_DELETE };
 
 const char *object_kind_name(enum object_kind kind);     /* "Secret", "ConfigMap" */
 const char *workload_kind_name(enum workload_kind kind); /* "Deployment", ... */
 
 /* What a consumer's object contains; a set of bits. */
-enum publish_format { FORMAT_JWKS = 1, FORMAT_PEM = 2, FORMAT_X509 = 4, FORMAT_X5C = 8 /* x5c kept in jwks.json */ };
+enum publish_format {
+    FORMAT_JWKS = 1,
+    FORMAT_PEM = 2,
+    FORMAT_X509 = 4,
+    FORMAT_X5C = 8 /* x5c kept in jwks.json */
+};
 
 struct restart_spec {
     enum workload_kind kind;
@@ -73,7 +84,7 @@ const char *condition_type_name(enum condition_type type); /* "Ready", ... */
 
 struct condition {
     enum condition_status status;
-    const char *reason; /* CamelCase, <= 128; NULL: the condition is absent */
+    const char *reason;  /* CamelCase, <= 128; NULL: the condition is absent */
     const char *message; /* <= 1024 bytes */
     int64_t last_transition_s;
     int64_t observed_generation;
@@ -152,7 +163,7 @@ struct rotation_object {
     bool finalizer;          /* has keyturn.dev/published */
     size_t finalizer_index;  /* its place among all finalizers, when it has it */
     size_t finalizers_count;
-    const char *spec_error;  /* not NULL: the spec cannot be used; a sentence that says why */
+    const char *spec_error; /* not NULL: the spec cannot be used; a sentence that says why */
 };
 
 #endif
