@@ -369,23 +369,20 @@ void report(struct rotation_state *s, const struct rotation_object *object,
 {
     struct controller *c = s->controller;
     struct rotation_status next;
+    int64_t apart_ms = s->status_ms + STATUS_APART_MS - controller_now_ms(c);
+    bool turns = s->status_ms == 0 || p->phase != object->status.phase;
     if (s->status_call != NULL ||
         world_version_older(object->meta.resource_version, s->status_version))
-        return; /* our own last write has not come back: its answer or its event brings the next
-                   pass */
+        return; /* our own last write has not come back: its answer or event brings the next pass */
+    if (apart_ms > 0 && !turns) {
+        controller_due(c, s->key, apart_ms);
+        return;
+    }
     if (object->spec_error != NULL)
         keep_status(object, p, v->now_s, &next);
     else if (fill_status(s, object, v, p, &next) != 0)
         return;
-    if (!status_differs(&object->status, &next))
-        return;
-    int64_t apart_ms = s->status_ms + STATUS_APART_MS - controller_now_ms(c);
-    bool first = s->status_ms == 0 || next.phase != object->status.phase;
-    if (apart_ms > 0 && !first) {
-        controller_due(c, s->key, apart_ms);
-        return;
-    }
-    if (!controller_may_write(c, WRITE_TIMEOUT_MS))
+    if (!status_differs(&object->status, &next) || !controller_may_write(c, WRITE_TIMEOUT_MS))
         return;
     if (object->spec_error == NULL) {
         say_keys(s, object, &next);
