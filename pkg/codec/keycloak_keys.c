@@ -274,8 +274,12 @@ static bool jwk_signs(const json_t *entry)
 {
     const char *use = json_text(entry, "use");
     const char *alg = json_text(entry, "alg");
+    const char *crv = json_text(entry, "crv");
     const json_t *ops = json_object_get(entry, "key_ops");
 
+    if (crv != NULL && jose_curve_find(crv) == NULL) {
+        return false;
+    }
     if (!kty_known(json_text(entry, "kty")) || (alg != NULL && jose_alg_find(alg) == NULL)) {
         return false;
     }
