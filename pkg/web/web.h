@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * web: /healthz, /readyz and /metrics on one port by libwebsockets, which is also the outer loop: it adopts a dup
- * of loop_fd() and runs our loop when that is readable, so that there is one thread and one loop. Only GET and HEAD,
- * no keep-alive longer than 30 s, at most 64 connections, request heads of at most 4 KiB; nothing private is served. */
+ * web: /healthz, /readyz and /metrics on one port by libwebsockets, which is also the outer loop:
+ * it adopts a dup of loop_fd() and runs our loop when that is readable, so that there is one thread
+ * and one loop. Only GET and HEAD over HTTP/1, no keep-alive longer than 30 s, at most 64
+ * connections, request heads of at most 4 KiB within 10 s, answers taken within 60 s, at most 8
+ * readers of /metrics at a time; nothing private is served. Other paths 404, other methods 405. */
 #ifndef KEYTURN_WEB_WEB_H
 #define KEYTURN_WEB_WEB_H
 
@@ -12,7 +14,9 @@
 #include "io/loop.h"
 
 struct web_source {
-    bool (*healthy)(void *ctx, struct buf *why); /* false: 503 with the sentence */
+    /* false: 503 with the sentence in `why`. NULL: always true. Called from the loop, never waits.
+     */
+    bool (*healthy)(void *ctx, struct buf *why);
     bool (*ready)(void *ctx, struct buf *why);
     void (*metrics)(void *ctx, struct buf *out);
     void *ctx;
@@ -20,7 +24,10 @@ struct web_source {
 
 struct web;
 
-struct web *web_new(struct loop *loop, const char *listen, const struct web_source *source, struct err *err);
+/* listen: numeric "address:port", "[v6 address]:port", or ":port" for all addresses. The port is
+ * open when this returns. loop outlives the web; source is copied. NULL on error. */
+struct web *web_new(struct loop *loop, const char *listen, const struct web_source *source,
+                    struct err *err);
 /* Runs until loop_stop. */
 void web_run(struct web *web);
 void web_free(struct web *web);
