@@ -89,8 +89,11 @@ static size_t value_end(struct str text, size_t at)
         switch (text.data[at]) {
         case '"':
             at = string_end(text, at + 1);
+            if (at == text.len) {
+                return at;
+            }
             if (depth == 0) {
-                return at < text.len ? at + 1 : at;
+                return at + 1;
             }
             break;
         case '{':
