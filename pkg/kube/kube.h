@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kube: requests to one API server: address, trust and credentials in one place. The bearer token and
- * the CA are read again from their files at most 50 s after they changed and at once after a 401 or a TLS failure; the request is
- * then repeated once. One deadline for each request. Answers come from the loop. */
+ * kube: requests to one API server: address, trust and credentials in one place. The bearer token and the CA are
+ * read again from their files at most 50 s after they changed and at once after a 401 or a TLS failure; the request
+ * is then repeated once. One deadline for each request, its repetition included. Answers come from the loop.
+ * Redirects are not followed. Lists and watches are kube/watcher.h's. */
 #ifndef KEYTURN_KUBE_KUBE_H
 #define KEYTURN_KUBE_KUBE_H
 
@@ -43,10 +44,6 @@ typedef void kube_done_fn(void *ctx, const struct kube_answer *answer);
 /* NULL only out of memory. */
 struct kube_call *kube_submit(struct kube *kube, const struct kube_request *request, kube_done_fn *done, void *ctx);
 void kube_cancel(struct kube_call *call); /* done is not called; NULL is fine */
-
-/* For the watcher: an open stream. on_chunk gets the pieces of a 2xx body. Same credentials rules. */
-struct kube_call *kube_stream(struct kube *kube, const char *path, bool metadata_only, int idle_timeout_ms,
-                              void (*on_chunk)(void *ctx, struct str chunk), kube_done_fn *done, void *ctx);
 
 /* "/apis/apps/v1/namespaces/NS/deployments/NAME": names are escaped. namespace or name NULL: left out. */
 struct buf;

@@ -35,7 +35,8 @@ void watcher_free(struct watcher *w); /* no callbacks */
 bool watcher_synced(const struct watcher *w);
 /* Last failure, ERR_NONE after a good answer; for /readyz and logs. */
 const struct err *watcher_err(const struct watcher *w);
-/* Milliseconds since the stream last said anything (events, bookmarks), for metrics. */
+/* When the server last said anything (pages, events, bookmarks), on loop_clock_ms; 0 = never. For metrics. */
+int64_t watcher_heard_ms(const struct watcher *w);
 const void *watcher_get(const struct watcher *w, const char *namespace, const char *name);
 /* Objects of a namespace (NULL: all namespaces are walked): size_t it[2] = {0}; while ((o = watcher_next(w, ns, it))) ... */
 const void *watcher_next(const struct watcher *w, const char *namespace, size_t it[2]);
