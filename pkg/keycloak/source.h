@@ -6,7 +6,7 @@
  *
  * Three kinds: JWKS (each interval), DISCOVERY (hourly, and every interval while it has no good reading), ADMIN (/keys each interval, components
  * only when /keys changed, one token per lifetime, credentials read again at each mint and after a 401).
- * Interval: the least of the subscribers', jittered by 10 %; after failures backed off up to 8 times
+ * Interval: the least of the subscribers', up to 10 % longer; after failures backed off up to 8 times
  * the interval but at most 60 s longer. Nothing is sent to a server that the credentials' `url` does not name. */
 #ifndef KEYTURN_KEYCLOAK_SOURCE_H
 #define KEYTURN_KEYCLOAK_SOURCE_H
@@ -59,10 +59,12 @@ struct sources_options {
 };
 
 struct sources *sources_new(const struct sources_options *options);
-void sources_free(struct sources *all);
-/* Shares or makes the source. first_delay_ms spreads first polls. */
+void sources_free(struct sources *all); /* subscriptions that are left too; NULL is fine */
+/* Shares or makes the source (NULL out of memory). A new one is polled at once; its second poll comes after half to all of
+ * the interval, so that many spread. Who joins an existing one finds its last reading there. May be called from polled. */
 struct source *source_subscribe(struct sources *all, const struct source_key *key, int64_t interval_ms, void *subscriber_ctx);
-void source_unsubscribe(struct source *s); /* NULL is fine */
+/* The last one ends the source and what it has under way. NULL is fine; from polled too. */
+void source_unsubscribe(struct source *s);
 void source_set_interval(struct source *s, int64_t interval_ms);
 void source_poll_now(struct source *s); /* joins a poll that starts after this call */
 /* Last good reading, borrowed, or NULL. */
