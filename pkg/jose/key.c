@@ -59,7 +59,8 @@ static int set_alg(struct jose_key *key, const struct public_key *public, const 
         return err_set(err, ERR_INVALID, "algorithm \"%.20s\" is none that signs tokens", name);
     }
     if (found->kty != public->kty ||
-        (found->crv != NULL && !text_eq(found->crv, public->curve->crv))) {
+        (found->crv != NULL &&
+         (public->curve == NULL || !text_eq(found->crv, public->curve->crv)))) {
         return err_set(err, ERR_INVALID, "algorithm %s does not fit a key of type %s", found->name,
                        public->curve == NULL ? "RSA" : public->curve->crv);
     }

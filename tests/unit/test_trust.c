@@ -263,18 +263,18 @@ static void test_golden_files(void **state)
     assert_string_equal(content(&files, "jwks.json"), expected);
     char hash[TRUST_HASH_TEXT];
     trust_hash(&f->set, FORMATS_DEFAULT, hash);
-    snprintf(
-        expected, sizeof(expected),
-        "{\"trustHash\":\"%s\",\"issuer\":\"https://id.example.com/realms/prod\",\"keys\":[\n"
-        "{\"kid\":\"first\",\"alg\":\"RS256\",\"lifecycle\":\"Active\",\"spkiSHA256\":\"%s\","
-        "\"x5tS256\":\"%s\",\"notBefore\":\"2026-11-24T00:18:31Z\",\"notAfter\":\"2036-11-21T00:18:31Z\"},\n"
-        "{\"kid\":\"second\",\"alg\":\"EdDSA\",\"lifecycle\":\"Held\",\"spkiSHA256\":\"%s\","
-        "\"x5tS256\":null,\"notBefore\":null,\"notAfter\":null},\n"
-        "{\"kid\":\"third\",\"alg\":\"ES384\",\"lifecycle\":\"Retired\",\"spkiSHA256\":\"%s\","
-        "\"x5tS256\":\"%s\",\"notBefore\":\"2024-01-02T03:04:05Z\","
-        "\"notAfter\":\"2051-01-02T03:04:05Z\"}\n]}\n",
-        hash, VEC_RSA_SPKI_SHA256, VEC_RSA_CERT_V1_SHA256, f->keys[1]->spki_sha256,
-        f->keys[2]->spki_sha256, f->keys[2]->x5t_s256);
+    snprintf(expected, sizeof(expected),
+             "{\"trustHash\":\"%s\",\"issuer\":\"https://id.example.com/realms/prod\",\"keys\":[\n"
+             "{\"kid\":\"first\",\"alg\":\"RS256\",\"lifecycle\":\"Active\",\"spkiSHA256\":\"%s\","
+             "\"x5tS256\":\"%s\",\"notBefore\":\"2026-11-24T00:18:31Z\","
+             "\"notAfter\":\"2036-11-21T00:18:31Z\"},\n"
+             "{\"kid\":\"second\",\"alg\":\"EdDSA\",\"lifecycle\":\"Held\",\"spkiSHA256\":\"%s\","
+             "\"x5tS256\":null,\"notBefore\":null,\"notAfter\":null},\n"
+             "{\"kid\":\"third\",\"alg\":\"ES384\",\"lifecycle\":\"Retired\",\"spkiSHA256\":\"%s\","
+             "\"x5tS256\":\"%s\",\"notBefore\":\"2024-01-02T03:04:05Z\","
+             "\"notAfter\":\"2051-01-02T03:04:05Z\"}\n]}\n",
+             hash, VEC_RSA_SPKI_SHA256, VEC_RSA_CERT_V1_SHA256, f->keys[1]->spki_sha256,
+             f->keys[2]->spki_sha256, f->keys[2]->x5t_s256);
     assert_string_equal(content(&files, "manifest.json"), expected);
     assert_string_equal(content(&files, "second.pem"),
                         "-----BEGIN PUBLIC KEY-----\n"
