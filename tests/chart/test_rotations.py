@@ -93,6 +93,12 @@ def test_namespace_of_a_rotation_is_the_releases_by_default(render):
     assert made.get("Role", "keyturn-credentials")["metadata"]["namespace"] == "keyturn-system"
 
 
+def test_rotation_that_nobody_would_watch_is_refused(render):
+    with pytest.raises(Refused, match="prod is in namespace auth, which nobody watches: add it to watchNamespaces"):
+        render({"rotations": [rotation()], "watchNamespaces": ["shop"]})
+    assert render({"rotations": [rotation()], "watchNamespaces": ["shop", "auth"]}).get("KeyRotation")
+
+
 def test_uninstall_leaves_a_rotation_that_would_delete(render, notes):
     keep = "helm.sh/resource-policy"
     deletes = {"rotations": [rotation(deletionPolicy="Delete", annotations={"note": "x", keep: "delete"})]}
