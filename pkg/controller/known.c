@@ -217,6 +217,17 @@ static const char *reading_fault(const struct realm_keys *keys)
     return keys->unreadable > 0 ? keys->unreadable_why : NULL;
 }
 
+/* The two are read one after the other, so that each change of the realm makes them differ for a
+ * moment: only what lasts for an interval is worth telling. */
+static void follow_disagreement(struct known *known, bool disagrees, const struct keyset_reading *r)
+{
+    if (!disagrees)
+        known->disagrees_ms = 0;
+    else if (known->disagrees_ms == 0)
+        known->disagrees_ms = r->taken_ms;
+    known->disagrees = disagrees && r->taken_ms - known->disagrees_ms >= r->interval_ms;
+}
+
 static bool fold(struct known *known, const struct known_input *in, struct reading *main)
 {
     struct seen *seen = calloc(2, sizeof(*seen)), *served;
@@ -246,7 +257,7 @@ static bool fold(struct known *known, const struct known_input *in, struct readi
     struct keyset_result result;
     keyset_follow(before, known->count, &r, &result);
     known->replaced = result.replaced;
-    known->disagrees = result.disagrees;
+    follow_disagreement(known, result.disagrees, &r);
     known->overflow = result.overflow;
     known->incomplete = main->keys.unreadable > 0;
     state_text(&known->incomplete_why, known->incomplete ? main->keys.unreadable_why : NULL);

@@ -69,8 +69,9 @@ static void say_consumers(struct rotation_state *s, const struct rotation_object
         buf_appendf(&about, "%s/%s", now->name, now->trust_hash);
         bool published = now->state == CONSUMER_ROLLING || now->state == CONSUMER_UP_TO_DATE;
         if (published && (before == NULL || !text_eq(before->trust_hash, now->trust_hash))) {
-            buf_appendf(&note, "consumer %s: %zu keys published to %s, trust set %s", now->name,
-                        next->keys_count, now->object, now->trust_hash);
+            buf_appendf(&note, "consumer %s: %zu key%s published to %s, trust set %s", now->name,
+                        next->keys_count, next->keys_count == 1 ? "" : "s", now->object,
+                        now->trust_hash);
             (void)event_say(s, object,
                             &(struct event_text){.reason = "KeysPublished",
                                                  .about = buf_text(&about),
@@ -139,8 +140,8 @@ static void say_condition(struct rotation_state *s, const struct rotation_object
         type == CONDITION_STALLED ? now->status == CONDITION_TRUE : now->status != CONDITION_TRUE;
     if (text_eq(before->reason, now->reason) && before->status == now->status)
         return;
-    buf_appendf(&about, "%s@%lld", condition_type_name(type),
-                (long long)now->last_transition_s / 60);
+    /* without the type: what stalls a rotation is often said by another condition too */
+    buf_appendf(&about, "@%lld", (long long)now->last_transition_s / 60);
     if (type == CONDITION_READY && !bad)
         (void)event_say(s, object,
                         &(struct event_text){

@@ -35,6 +35,7 @@ struct known {
     uint64_t version; /* grows with each change */
     uint64_t seen[SOURCE_KIND_COUNT]; /* numbers of the readings that were folded in */
     bool replaced, disagrees, incomplete;
+    int64_t disagrees_ms; /* when the first reading of this disagreement was taken; 0: none */
     size_t overflow;
     char *incomplete_why, *reused_kid, *duplicate_kid; /* malloc'ed or NULL */
     char acknowledge[TRUST_HASH_TEXT];                 /* what acknowledges the last reading */
