@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "codec/json.h"
+#include "controller/events.h"
 #include "controller/internal.h"
 #include "controller/known.h"
 #include "obs/log.h"
@@ -110,6 +111,8 @@ static int send_object(struct object_slot *o, const struct trust_files *files, c
 static void send(struct object_slot *o, const struct trust_files *files, const char *hash,
                  const char *digest)
 {
+    /* What a watch shows to be other than what we wrote last. A Secret is never seen. */
+    o->repairing = o->kind == KIND_CONFIG_MAP && text_eq(o->acked_digest, digest);
     (void)snprintf(o->sent_digest, sizeof(o->sent_digest), "%s", digest);
     (void)snprintf(o->sent_hash, sizeof(o->sent_hash), "%s", hash);
     if (send_object(o, files, hash) != 0)
@@ -135,6 +138,23 @@ static void remember_version(struct object_slot *o, struct str body)
         (void)snprintf(o->version, sizeof(o->version), "%s", meta.resource_version);
 }
 
+static void say_repaired(struct object_slot *o)
+{
+    struct rotation_state *s = o->state;
+    const struct rotation_object *object =
+        world_rotation(controller_world(s->controller), s->namespace, s->name);
+    struct buf cleanup_buf about = {0};
+    struct buf cleanup_buf note = {0};
+    buf_appendf(&about, "%s/%s@%s", object_kind_name(o->kind), o->name, o->version);
+    buf_appendf(&note, "%s %s was edited or deleted by somebody else; its keys are back",
+                object_kind_name(o->kind), o->name);
+    if (object != NULL)
+        (void)event_say(s, object,
+                        &(struct event_text){.reason = "DriftRepaired",
+                                             .about = buf_text(&about),
+                                             .note = buf_text(&note)});
+}
+
 static void acknowledged(struct object_slot *o, struct str body)
 {
     struct rotation_state *s = o->state;
@@ -149,6 +169,9 @@ static void acknowledged(struct object_slot *o, struct str body)
     }
     (void)snprintf(o->acked_digest, sizeof(o->acked_digest), "%s", o->sent_digest);
     o->adopted = o->adopted || o->step == OBJECT_ADOPT;
+    if (o->repairing)
+        say_repaired(o);
+    o->repairing = false;
     o->step = OBJECT_PUT;
     o->foreign = false;
     o->tries = 0;

@@ -66,6 +66,7 @@ struct object_slot {
     int64_t resync_ms; /* Secrets: to be written again then */
     char version[32];  /* resourceVersion of the last acknowledged write, "" unknown */
     bool foreign, adopted;
+    bool repairing; /* the write under way undoes somebody's edit */
     char *failure;
     unsigned tries;
     int64_t retry_ms;
