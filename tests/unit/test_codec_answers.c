@@ -168,8 +168,10 @@ static void test_published_secret(void **state)
     published_encode(&o, &out);
     assert_string_equal(
         buf_text(&out),
-        "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"type\":\"keyturn.dev/public-keys\",\"metadata\":{"
-        "\"name\":\"k\",\"namespace\":\"auth\",\"labels\":{\"app.kubernetes.io/managed-by\":\"keyturn\","
+        "{\"apiVersion\":\"v1\",\"kind\":\"Secret\","
+        "\"type\":\"keyturn.dev/public-keys\",\"metadata\":{"
+        "\"name\":\"k\",\"namespace\":\"auth\","
+        "\"labels\":{\"app.kubernetes.io/managed-by\":\"keyturn\","
         "\"keyturn.dev/rotation\":\"prod\"},\"annotations\":{\"keyturn.dev/trust-hash\":\"v1-x\","
         "\"keyturn.dev/consumer\":\"nats\"}},\"data\":{\"a.pem\":\"aGVsbG8=\",\"empty\":\"\"}}");
 }
@@ -193,8 +195,10 @@ static void test_published_config_map(void **state)
     published_encode(&o, &out);
     assert_string_equal(
         buf_text(&out),
-        "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"k\",\"namespace\":\"auth\","
-        "\"uid\":\"u-1\",\"resourceVersion\":\"9\",\"labels\":{\"app.kubernetes.io/managed-by\":\"keyturn\","
+        "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"k\","
+        "\"namespace\":\"auth\","
+        "\"uid\":\"u-1\",\"resourceVersion\":\"9\","
+        "\"labels\":{\"app.kubernetes.io/managed-by\":\"keyturn\","
         "\"keyturn.dev/rotation\":\"prod\",\"keyturn.dev/record\":\"true\"},"
         "\"annotations\":{\"keyturn.dev/adopt\":\"true\"}},"
         "\"data\":{\"record.json\":\"{\\\"a\\\":\\\"b\\n\\\"}\"}}");

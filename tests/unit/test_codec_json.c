@@ -32,18 +32,22 @@ static void test_strip_cuts_what_nobody_reads(void **state)
         "{\"metadata\":{\"name\":\"a\",\"managedFields\":[{\"x\":\"]}\\\"\"}],\"uid\":\"u\"}}",
         true, "{\"metadata\":{\"name\":\"a\",\"managedFields\":[],\"uid\":\"u\"}}");
     check_load(
-        "{\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"a\":\"b\"}} , \"spec\" : {\"c\":[1,{}]} }}}",
+        "{\"spec\":{\"template\":{\"metadata\":{\"annotations\":"
+        "{\"a\":\"b\"}} , \"spec\" : {\"c\":[1,{}]} }}}",
         true,
         "{\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"a\":\"b\"}},\"spec\":{}}}}");
     check_load(
-        "{\"annotations\":{\"kubectl.kubernetes.io/last-applied-configuration\":\"{\\\"a\\\":1}\",\"b\":\"c\"}}",
+        "{\"annotations\":"
+        "{\"kubectl.kubernetes.io/last-applied-configuration\":\"{\\\"a\\\":1}\",\"b\":\"c\"}}",
         true,
-        "{\"annotations\":{\"kubectl.kubernetes.io/last-applied-configuration\":\"\",\"b\":\"c\"}}");
+        "{\"annotations\":{\"kubectl.kubernetes.io/last-applied-configuration\":\"\","
+        "\"b\":\"c\"}}");
     /* In every item of a list. */
-    check_load(
-        "{\"items\":[{\"metadata\":{\"managedFields\":[1]}},{\"metadata\":{\"managedFields\":[2]}}],\"z\":1}",
-        true,
-        "{\"items\":[{\"metadata\":{\"managedFields\":[]}},{\"metadata\":{\"managedFields\":[]}}],\"z\":1}");
+    check_load("{\"items\":[{\"metadata\":{\"managedFields\":[1]}},{\"metadata\":"
+               "{\"managedFields\":[2]}}],\"z\":1}",
+               true,
+               "{\"items\":[{\"metadata\":{\"managedFields\":[]}},{\"metadata\":"
+               "{\"managedFields\":[]}}],\"z\":1}");
 }
 
 static void test_strip_leaves_the_rest(void **state)
