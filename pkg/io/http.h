@@ -7,7 +7,11 @@
  * Rules kept by the real port: no redirects, no cookies, no proxies, HTTP/1.1, TLS 1.2 at least,
  * names resolved off the loop by c-ares with a deadline (then pinned for that connection), every
  * request has a deadline, every body a ceiling. Answers to a call come from the loop, never from
- * inside http_submit. */
+ * inside http_submit.
+ *
+ * A connection is used again only with the same TLS material. When a used one turns out to be dead
+ * before the first byte of an answer, libcurl sends GET, PUT, PATCH and DELETE once more on a new
+ * one; a POST is never sent twice. */
 #ifndef KEYTURN_IO_HTTP_H
 #define KEYTURN_IO_HTTP_H
 
@@ -51,15 +55,17 @@ struct http_request {
     struct str body;            /* copied at submit */
     const struct http_tls *tls; /* NULL for defaults */
     enum http_lane lane;
-    int timeout_ms;      /* whole request; for streams: until the headers are there */
+    /* Whole request with look-up and waiting for a connection; streams: until the headers are
+     * there. 0 = 30 s. */
+    int timeout_ms;
     int idle_timeout_ms; /* streams: longest silence; 0 = not a stream */
     size_t body_max;     /* 0 = LIMIT_ANSWER; not for streams */
     bool secret;         /* request and answer bodies are wiped after use */
 };
 
 struct http_response {
-    int status;               /* 0 = no answer: see err */
-    struct str body;          /* not for streams with a 2xx; valid during the call only */
+    int status;      /* 0 = no whole answer: see err. A broken stream keeps the status it had. */
+    struct str body; /* not for streams with a 2xx; valid during the call only */
     const char *content_type; /* "" when absent */
     struct err err; /* ERR_NONE for every answer that arrived whole, whatever its status */
     int retry_after_s;
@@ -69,7 +75,7 @@ struct http_response {
 struct http_sink {
     /* Streams with a 2xx answer: each piece as it comes. */
     void (*on_chunk)(void *ctx, struct str chunk);
-    /* Once, last. */
+    /* Once, last; the call is gone then. Both may submit and cancel any call, not free the port. */
     void (*on_done)(void *ctx, const struct http_response *response);
     void *ctx;
 };
@@ -96,12 +102,14 @@ typedef void http_observer_fn(void *ctx, const char *host, enum http_lane lane, 
 struct http_curl_options {
     int max_connections[HTTP_LANE_COUNT]; /* 0 = default of the lane: 16, no limit, 1, 2, 16 */
     int resolve_timeout_ms;               /* 0 = 3000 */
-    const char *user_agent;
+    const char *user_agent;               /* copied */
+    const char *dns_servers; /* "addr:port,..." instead of resolv.conf's: for tests; NULL */
     http_observer_fn *observer;
     void *observer_ctx;
 };
 
-/* loop outlives the port. http_curl_free cancels everything under way. */
+/* loop outlives the port. http_curl_free cancels everything under way. SIGPIPE must be ignored by
+ * the process (sandbox_early). */
 struct http_port *http_curl_new(struct loop *loop, const struct http_curl_options *options,
                                 struct err *err);
 void http_curl_free(struct http_port *port);

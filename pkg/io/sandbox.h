@@ -9,8 +9,9 @@
 /* First thing in main: no core dumps (RLIMIT_CORE 0, PR_SET_DUMPABLE 0), no_new_privs, SIGPIPE
  * ignored, umask 077. */
 int sandbox_early(struct err *err);
-/* After configuration is read: seccomp filter (libseccomp; default action: kill the process; no
- * execve, ptrace, mount, ...). Threads of libraries may still start. */
+/* After configuration is read: a seccomp filter (libseccomp) that ends the process at calls only an
+ * intruder makes (execve, ptrace, mount, bpf, setuid, ...) and refuses with EPERM those that change
+ * files. */
 int sandbox_final(struct err *err);
 
 #endif

@@ -14,14 +14,14 @@
 #define LINE_BYTES_MAX (256UL << 10)
 
 /* The one setting of the process that everybody shares, like the registry of metrics. */
-static struct log_sink sink = {.level = LOG_INFO};
+static struct log_sink current = {.level = LOG_INFO};
 
 static const char *const level_names[] = {
     [LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug"};
 
-void log_setup(const struct log_sink *wanted)
+void log_setup(const struct log_sink *sink)
 {
-    sink = *wanted;
+    current = *sink;
 }
 
 bool log_level_parse(const char *text, enum log_level *ret)
@@ -39,8 +39,8 @@ bool log_level_parse(const char *text, enum log_level *ret)
  * cannot be written has nowhere to say so. */
 static void put_line(const char *line, size_t len)
 {
-    if (sink.write != NULL) {
-        sink.write(sink.ctx, line, len);
+    if (current.write != NULL) {
+        current.write(current.ctx, line, len);
         return;
     }
     while (len > 0) {
@@ -70,9 +70,9 @@ static void append_json(struct buf *b, enum log_level level, const char *msg,
 {
     char clean[VALUE_BYTES_MAX + 1];
     buf_append_char(b, '{');
-    if (sink.now_us != NULL) {
+    if (current.now_us != NULL) {
         char text[DATE_TEXT_MAX];
-        date_micro(sink.now_us(), text);
+        date_micro(current.now_us(), text);
         char *dot = strchr(text, '.');
         buf_appendf(b, "\"ts\":\"%.*sZ\",", dot != NULL ? (int)(dot - text) + 4 : 0, text);
     }
@@ -107,9 +107,9 @@ static void append_text(struct buf *b, enum log_level level, const char *msg,
                         const struct log_field *fields, unsigned long count)
 {
     char clean[VALUE_BYTES_MAX + 1];
-    if (sink.now_us != NULL) {
+    if (current.now_us != NULL) {
         char text[DATE_TEXT_MAX];
-        date_micro(sink.now_us(), text);
+        date_micro(current.now_us(), text);
         const char *clock = strchr(text, 'T');
         buf_appendf(b, "%.8s ", clock != NULL ? clock + 1 : text);
     }
@@ -127,10 +127,10 @@ void log_fields(enum log_level level, const char *msg, const struct log_field *f
 {
     static const char lost[] =
         "{\"level\":\"error\",\"msg\":\"a log line was lost: too long, or out of memory\"}\n";
-    if (level > sink.level)
+    if (level > current.level)
         return;
     struct buf cleanup_buf b = {.max = LINE_BYTES_MAX};
-    if (sink.text)
+    if (current.text)
         append_text(&b, level, msg, fields, count);
     else
         append_json(&b, level, msg, fields, count);

@@ -163,7 +163,8 @@ static int on_request(struct lws *wsi, struct reply *r, const char *path)
         (void)send_piece(wsi, r);
         return -1;
     }
-    lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, REPLY_TIMEOUT_S);
+    /* A timer for the whole answer: libwebsockets uses its one timeout for purposes of its own. */
+    lws_set_timer_usecs(wsi, REPLY_TIMEOUT_S * LWS_USEC_PER_SEC);
     lws_callback_on_writable(wsi);
     return 0;
 }
@@ -187,6 +188,9 @@ static int on_http(struct lws *wsi, enum lws_callback_reasons reason, void *user
         return 0;
     case LWS_CALLBACK_HTTP: return on_request(wsi, r, in);
     case LWS_CALLBACK_HTTP_WRITEABLE: return r == NULL || r->body.len == 0 ? 0 : send_piece(wsi, r);
+    case LWS_CALLBACK_TIMER:
+        /* Set anew by each answer, so one under way now has had all of its time. */
+        return r != NULL && r->body.len > 0 ? -1 : 0;
     case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
     case LWS_CALLBACK_CLOSED_HTTP: reply_release(web, r); return 0;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: return -1; /* neither WebSocket nor h2c */

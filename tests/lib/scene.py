@@ -157,17 +157,16 @@ class Scene:
 
     # -- workloads --
 
-    def workload(self, kind, name, replicas=1, secret=None, config_map=None, command=None, annotations=None):
-        """A Deployment, StatefulSet or DaemonSet of keyturn-verifier (or of `command`) that mounts the object at /keys."""
+    def workload(self, kind, name, replicas=1, secret=None, config_map=None, image=None, annotations=None):
+        """A Deployment, StatefulSet or DaemonSet of keyturn-verifier (or of `image`) that mounts the object at /keys."""
         volumes, mounts = [], []
         if secret or config_map:
             source = {"secret": {"secretName": secret}} if secret else {"configMap": {"name": config_map}}
             volumes, mounts = [{"name": "keys", **source}], [{"name": "keys", "mountPath": "/keys", "readOnly": True}]
-        container = {"name": "main", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "volumeMounts": mounts,
-                     "command": command or ["/usr/bin/keyturn-verifier", "--keys", "/keys", "--listen", "0.0.0.0:8080"],
-                     "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1}}
-        if command:
-            del container["readinessProbe"]
+        container = {"name": "main", "image": image or IMAGE, "imagePullPolicy": "IfNotPresent", "volumeMounts": mounts}
+        if image is None:
+            container["command"] = ["/usr/bin/keyturn-verifier", "--keys", "/keys", "--listen", "0.0.0.0:8080"]
+            container["readinessProbe"] = {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1}
         spec = {"selector": {"matchLabels": {"app": name}},
                 "template": {"metadata": {"labels": {"app": name}, "annotations": annotations or {}},
                              "spec": {"terminationGracePeriodSeconds": 1, "containers": [container], "volumes": volumes}}}
@@ -184,9 +183,9 @@ class Scene:
     def verifier(self, name, **kwargs):
         return self.workload("Deployment", name, **kwargs)
 
-    def pause(self, name, replicas=1):
-        """A Deployment of the smallest program there is, for tests where only the roll-out counts."""
-        return self.workload("Deployment", name, replicas=replicas, command=["/usr/bin/keyturn-verifier", "--listen", "0.0.0.0:8080", "--keys", "/"])
+    def pause(self, name, kind="Deployment", replicas=1):
+        """A workload of the smallest program there is, for tests where only the roll-out counts."""
+        return self.workload(kind, name, replicas=replicas, image="test.local/pause:1")
 
     def read_workload(self, kind, name):
         read = {"Deployment": self.kube.apps.read_namespaced_deployment,
