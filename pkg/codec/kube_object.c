@@ -356,7 +356,7 @@ static void data_digest(const json_t *object, char out[JOSE_HASH_TEXT])
     }
     json_object_foreach(data, key, value)
     {
-        if (!json_is_string(value)) {
+        if (!json_is_string(value) || files == NULL) {
             return;
         }
         files[all.count++] = (struct trust_file){

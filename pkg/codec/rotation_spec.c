@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/attr.h"
 #include "base/date.h"
 #include "codec/json.h"
 #include "codec/kube_codec.h"
@@ -23,7 +24,7 @@ struct decoder {
     char error[320]; /* the first; "" none */
 };
 
-__attribute__((format(printf, 2, 3))) static void reject(struct decoder *d, const char *fmt, ...)
+ATTR_PRINTF(2, 3) static void reject(struct decoder *d, const char *fmt, ...)
 {
     va_list args;
     if (d->error[0] != '\0') {

@@ -10,11 +10,11 @@
 static size_t wiped_bytes;
 
 /* Stands before the C library's: the only way to see that something was wiped. */
-void explicit_bzero(void *memory, size_t size)
+void explicit_bzero(void *s, size_t n)
 {
-    memset(memory, 0, size);
-    __asm__ volatile("" : : "r"(memory) : "memory");
-    wiped_bytes += size;
+    memset(s, 0, n);
+    __asm__ volatile("" : : "r"(s) : "memory");
+    wiped_bytes += n;
 }
 
 static void test_token(void **state)
