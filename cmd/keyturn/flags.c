@@ -77,7 +77,7 @@ static const char help[] =
     "  --log-level LEVEL          error, warn, info or debug (info)\n"
     "  --version, --help\n"
     "\n"
-    "Durations are parts of d h m s: 90s, 5m, 1h30m.\n"
+    "Durations are parts of d h m s: 90s, 5m, 1h30m; a bare number is seconds.\n"
     "Next: kubectl get keyrotations -A; kubectl describe keyrotation NAME -n NAMESPACE\n";
 
 static int wrong(const char *flag, const char *value, const char *instead)
@@ -90,7 +90,12 @@ static int parse_duration(const char *flag, const char *value, int64_t least_s, 
                           int64_t *ret_ms)
 {
     int64_t seconds;
-    if (!date_duration_parse(value, &seconds) || seconds < least_s || seconds > most_s)
+    uint64_t plain;
+    if (str_to_u64(str_from(value), &plain) && plain <= (uint64_t)most_s)
+        seconds = (int64_t)plain; /* a bare number is seconds */
+    else if (!date_duration_parse(value, &seconds))
+        seconds = -1;
+    if (seconds < least_s || seconds > most_s)
         return wrong(flag, value, "a duration like 5s, 5m or 1h, within its bounds");
     *ret_ms = seconds * 1000;
     return -1;
