@@ -64,7 +64,7 @@ static int ask_with_token(struct feed *f, const char *path,
     return url.failed || bearer.failed ? -1 : feed_send(f, &request, on_done);
 }
 
-/* --- components -------------------------------------------------------------------------------- */
+/* --- components ----------------------------------------------------------------------------- */
 
 static void finish(struct feed *f, struct reading *reading)
 {
@@ -76,7 +76,8 @@ static void finish(struct feed *f, struct reading *reading)
     feed_good(f, reading);
 }
 
-/* The components only name the providers: keys that were read are not held back for want of them. */
+/* The components only name the providers: keys that were read are not held back for want of them.
+ */
 static void on_components(void *ctx, const struct http_response *response)
 {
     struct feed *f = ctx;
@@ -96,7 +97,7 @@ static void on_components(void *ctx, const struct http_response *response)
     finish(f, reading);
 }
 
-/* --- keys -------------------------------------------------------------------------------------- */
+/* --- keys ----------------------------------------------------------------------------------- */
 
 static void keys_refused(struct feed *f, int status)
 {
@@ -173,7 +174,7 @@ static void ask_keys(struct feed *f)
         no_memory(f);
 }
 
-/* --- token ------------------------------------------------------------------------------------- */
+/* --- token ---------------------------------------------------------------------------------- */
 
 static void on_token(void *ctx, const struct http_response *response)
 {
@@ -224,7 +225,8 @@ static int ask_token(struct feed *f, const struct credentials *credentials)
     return url.failed || body.failed ? -1 : feed_send(f, &request, on_token);
 }
 
-static void on_credentials(void *ctx, const struct credentials *credentials, const struct err *cause)
+static void on_credentials(void *ctx, const struct credentials *credentials,
+                           const struct err *cause)
 {
     struct feed *f = ctx;
     struct admin *a = &f->admin;

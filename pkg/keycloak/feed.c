@@ -14,7 +14,7 @@
 
 static void on_timer(void *ctx);
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------- */
 
 struct str feed_base(const char *url)
 {
@@ -85,7 +85,7 @@ void feed_free(struct feed *f)
     free(f);
 }
 
-/* --- when -------------------------------------------------------------------------------------- */
+/* --- when ----------------------------------------------------------------------------------- */
 
 static int64_t random_below(struct feed *f, int64_t limit)
 {
@@ -111,7 +111,8 @@ static int64_t delay_ms(struct feed *f)
     } else if (f->key.kind == SOURCE_DISCOVERY) {
         delay = DISCOVERY_MS;
     }
-    /* What started together must not go on together: the second poll comes early by a random part. */
+    /* What started together must not go on together: the second poll comes early by a random part.
+     */
     if (f->polls == 1)
         return delay / 2 + random_below(f, delay / 2);
     return delay + random_below(f, delay / 10);
@@ -145,7 +146,7 @@ void feed_poll_now(struct feed *f)
         loop_timer_in(f->all->options.loop, &f->timer, 0);
 }
 
-/* --- what came --------------------------------------------------------------------------------- */
+/* --- what came ------------------------------------------------------------------------------ */
 
 /* A subscriber may go, or bring others, while it is told. */
 static void tell(struct feed *f)
@@ -193,7 +194,7 @@ void feed_bad(struct feed *f, const struct err *err)
     poll_end(f);
 }
 
-/* --- asking ------------------------------------------------------------------------------------ */
+/* --- asking --------------------------------------------------------------------------------- */
 
 int feed_send(struct feed *f, struct http_request *request,
               void (*on_done)(void *ctx, const struct http_response *response))
@@ -260,8 +261,8 @@ static void ask(struct feed *f)
 {
     struct buf cleanup_buf url = {0};
     bool jwks = f->key.kind == SOURCE_JWKS;
-    const struct http_header accept = {
-        "Accept", jwks ? "application/json, application/jwk-set+json" : "application/json"};
+    const struct http_header accept = {"Accept", jwks ? "application/json, application/jwk-set+json"
+                                                      : "application/json"};
     buf_append_text(&url, f->key.url);
     if (!jwks)
         buf_append_text(&url, "/.well-known/openid-configuration");

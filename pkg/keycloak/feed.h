@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * feed: one polled address, shared by its subscribers: when to ask, what came of it, and who is told. Asks for JWKS
- * and discovery itself; the Admin API's questions are admin.h's. Internal to keycloak. */
+ * feed: one polled address, shared by its subscribers: when to ask, what came of it, and who is
+ * told. Asks for JWKS and discovery itself; the Admin API's questions are admin.h's. Internal to
+ * keycloak. */
 #ifndef KEYTURN_KEYCLOAK_FEED_H
 #define KEYTURN_KEYCLOAK_FEED_H
 
@@ -25,9 +26,9 @@ struct source { /* one subscriber */
 struct admin {
     struct buf token; /* secret */
     int64_t token_until_ms;
-    char *client_id; /* of the token, for the line that repairs a missing role */
-    void *credentials; /* handle of a get under way */
-    bool minted;       /* in this poll: a token refused after that is refused for good */
+    char *client_id;         /* of the token, for the line that repairs a missing role */
+    void *credentials;       /* handle of a get under way */
+    bool minted;             /* in this poll: a token refused after that is refused for good */
     struct reading *pending; /* keys are in, components are asked */
     char keys_digest[JOSE_HASH_TEXT]; /* of the keys whose components are known; "" none */
 };
@@ -72,7 +73,8 @@ struct str feed_base(const char *url);
 void feed_good(struct feed *f, struct reading *reading);
 void feed_bad(struct feed *f, const struct err *err);
 
-/* Sends a request of this feed with its trust, deadline and ceiling; the call is kept in f->call. -1: out of memory. */
+/* Sends a request of this feed with its trust, deadline and ceiling; the call is kept in f->call.
+ * -1: out of memory. */
 int feed_send(struct feed *f, struct http_request *request,
               void (*on_done)(void *ctx, const struct http_response *response));
 

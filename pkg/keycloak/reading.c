@@ -71,7 +71,7 @@ void reading_share_keys(struct realm_keys *new, const struct realm_keys *old)
     }
 }
 
-/* --- digests ----------------------------------------------------------------------------------- */
+/* --- digests -------------------------------------------------------------------------------- */
 
 struct line {
     char hash[JOSE_HASH_TEXT];

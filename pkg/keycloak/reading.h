@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * reading: making readings (source.h) and their digests. A digest covers what an answer says, not how: neither
- * the order of keys nor that of JSON members is in it. */
+ * reading: making readings (source.h) and their digests. A digest covers what an answer says, not
+ * how: neither the order of keys nor that of JSON members is in it. */
 #ifndef KEYTURN_KEYCLOAK_READING_H
 #define KEYTURN_KEYCLOAK_READING_H
 
@@ -9,11 +9,13 @@
 
 struct reading *reading_new(int64_t taken_ms); /* one reference, empty; NULL out of memory */
 /* Of keys; with_provider: the components' names too. -1 out of memory. */
-int reading_keys_digest(const struct realm_keys *keys, bool with_provider, char out[JOSE_HASH_TEXT]);
+int reading_keys_digest(const struct realm_keys *keys, bool with_provider,
+                        char out[JOSE_HASH_TEXT]);
 void reading_discovery_digest(const struct discovery *discovery, char out[JOSE_HASH_TEXT]);
 /* Copies the provider of each component that `from` knows; true when none is missing afterwards. */
 bool reading_copy_providers(struct realm_keys *into, const struct realm_keys *from);
-/* Equal keys of `old` take the place of those in `new`: polls that bring nothing new hold no memory of their own. */
+/* Equal keys of `old` take the place of those in `new`: polls that bring nothing new hold no memory
+ * of their own. */
 void reading_share_keys(struct realm_keys *new, const struct realm_keys *old);
 /* Keys that a consumer could trust: those not disabled. */
 size_t reading_usable(const struct realm_keys *keys);

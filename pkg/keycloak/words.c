@@ -34,7 +34,7 @@ static const char *url_field(const struct source_key *key)
     return "the URL";
 }
 
-/* --- no answer --------------------------------------------------------------------------------- */
+/* --- no answer ------------------------------------------------------------------------------ */
 
 static void no_answer(const struct source_key *key, const char *what, const struct err *cause,
                       struct err *ret)
@@ -61,9 +61,9 @@ static void no_answer(const struct source_key *key, const char *what, const stru
         return;
     case ERR_TIMEOUT:
         err_set(ret, ERR_TIMEOUT,
-                "%s: time-out, no whole answer from %.*s within %d s: check that the server is "
+                "%s: time-out, no whole answer from %.*s within 10 s: check that the server is "
                 "healthy and that NetworkPolicies let Keyturn reach it",
-                what, len, host, 10);
+                what, len, host);
         return;
     case ERR_LIMIT:
         err_set(ret, ERR_LIMIT, "%s: the answer of %.*s is larger than 1 MiB: check %s", what, len,
@@ -85,7 +85,7 @@ static void no_answer(const struct source_key *key, const char *what, const stru
     err_set(ret, cause->class, "%s: no answer from %.*s: %.200s", what, len, host, cause->msg);
 }
 
-/* --- an answer that is no 200 ------------------------------------------------------------------ */
+/* --- an answer that is no 200 --------------------------------------------------------------- */
 
 static void bad_status(const struct source_key *key, const char *what, int status, struct err *ret)
 {
@@ -127,14 +127,15 @@ void words_answer(const struct source_key *key, const char *what,
     ret->retry_after_s = response->retry_after_s;
 }
 
-/* --- an answer that cannot be used ------------------------------------------------------------- */
+/* --- an answer that cannot be used ---------------------------------------------------------- */
 
 void words_content(const struct source_key *key, const char *what, const struct err *cause,
                    struct err *ret)
 {
-    err_set(ret, cause->class,
-            "%s: the answer of %.*s cannot be used (%.160s): check %s; nothing trusted is withdrawn",
-            what, URL_OF(key), cause->msg, url_field(key));
+    err_set(
+        ret, cause->class,
+        "%s: the answer of %.*s cannot be used (%.160s): check %s; nothing trusted is withdrawn",
+        what, URL_OF(key), cause->msg, url_field(key));
     ret->http_status = 200;
 }
 
@@ -142,10 +143,11 @@ void words_no_keys(const struct source_key *key, const char *what, const struct 
                    struct err *ret)
 {
     if (keys->unreadable > 0)
-        err_set(ret, ERR_INVALID,
-                "%s: no usable signing keys at %.*s: %zu could not be read (%.120s); nothing trusted "
-                "is withdrawn",
-                what, URL_OF(key), keys->unreadable, keys->unreadable_why);
+        err_set(
+            ret, ERR_INVALID,
+            "%s: no usable signing keys at %.*s: %zu could not be read (%.120s); nothing trusted "
+            "is withdrawn",
+            what, URL_OF(key), keys->unreadable, keys->unreadable_why);
     else
         err_set(ret, ERR_INVALID,
                 "%s: no usable signing keys at %.*s (%zu of other use or kind): give the realm an "
@@ -154,7 +156,7 @@ void words_no_keys(const struct source_key *key, const char *what, const struct 
     ret->http_status = 200;
 }
 
-/* --- credentials and roles --------------------------------------------------------------------- */
+/* --- credentials and roles ------------------------------------------------------------------ */
 
 void words_token(const struct source_key *key, const struct err *cause, struct err *ret)
 {
@@ -250,11 +252,12 @@ void words_credentials(const struct source_key *key, const struct err *cause, st
                 "client-id and client-secret",
                 NAME_SHOWN, key->namespace, NAME_SHOWN, key->secret);
     else if (cause->class == ERR_FORBIDDEN)
-        err_set(ret, ERR_FORBIDDEN,
-                "credentials: Keyturn may not read Secret %.*s/%.*s: create a Role with get on this "
-                "one name (resourceNames) and bind Keyturn's ServiceAccount to it (README, section "
-                "Credentials)",
-                NAME_SHOWN, key->namespace, NAME_SHOWN, key->secret);
+        err_set(
+            ret, ERR_FORBIDDEN,
+            "credentials: Keyturn may not read Secret %.*s/%.*s: create a Role with get on this "
+            "one name (resourceNames) and bind Keyturn's ServiceAccount to it (README, section "
+            "Credentials)",
+            NAME_SHOWN, key->namespace, NAME_SHOWN, key->secret);
     else
         err_set(ret, cause->class != ERR_NONE ? cause->class : ERR_BUG,
                 "credentials: Secret %.*s/%.*s: %.260s", NAME_SHOWN, key->namespace, NAME_SHOWN,

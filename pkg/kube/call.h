@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * call: what kube's own files may ask beyond kube.h: the Accept header of a list, a larger answer, a stream, and an
- * owner's state that goes away with a cancelled call. */
+ * call: what kube's own files may ask beyond kube.h: the Accept header of a list, a larger answer,
+ * a stream, and an owner's state that goes away with a cancelled call. */
 #ifndef KEYTURN_KUBE_CALL_H
 #define KEYTURN_KUBE_CALL_H
 

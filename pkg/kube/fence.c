@@ -6,7 +6,8 @@
 #include "base/buf.h"
 #include "kube/call.h"
 
-/* Whether a POST to /secrets would have gone through is asked with this name; a dry run makes nothing. */
+/* Whether a POST to /secrets would have gone through is asked with this name; a dry run makes
+ * nothing. */
 #define PROBE_NAME "keyturn-fence-probe"
 
 struct proof {
@@ -81,9 +82,8 @@ static void on_done(void *ctx, const struct kube_answer *answer)
 struct kube_call *fence_prove(struct kube *kube, const char *namespace, const char *policy,
                               fence_done_fn *done, void *ctx)
 {
-    static const char body[] =
-        "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"type\":\"Opaque\","
-        "\"metadata\":{\"name\":\"" PROBE_NAME "\"}}";
+    static const char body[] = "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"type\":\"Opaque\","
+                               "\"metadata\":{\"name\":\"" PROBE_NAME "\"}}";
     struct buf cleanup_buf path = {0};
     kube_path(&path, "/api/v1", namespace, "secrets", NULL);
     buf_append_text(&path, "?dryRun=All");

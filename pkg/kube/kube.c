@@ -81,7 +81,7 @@ const char *kube_namespace(const struct kube *kube)
     return kube->access.namespace;
 }
 
-/* --- one call ---------------------------------------------------------------------------------- */
+/* --- one call ------------------------------------------------------------------------------- */
 
 static void call_free(struct kube_call *call)
 {
@@ -129,7 +129,8 @@ static const char *accept_text(const struct kube_call *call)
 {
     if (!call->metadata_only)
         return "application/json";
-    /* Nothing else is accepted: whoever asks for metadata alone must not be sent a Secret's data. */
+    /* Nothing else is accepted: whoever asks for metadata alone must not be sent a Secret's data.
+     */
     return call->extra.list ? "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
                             : "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 }
@@ -203,8 +204,8 @@ static int call_send(struct kube_call *call, int64_t timeout_ms)
     return call->http != NULL ? 0 : -1;
 }
 
-/* The files may be newer than what was sent. Neither a 401 nor a failed handshake has done anything,
- * so the request may go out again, once and within its deadline. */
+/* The files may be newer than what was sent. Neither a 401 nor a failed handshake has done
+ * anything, so the request may go out again, once and within its deadline. */
 static bool call_repeat(struct kube_call *call, const struct http_response *response)
 {
     bool stale = response->err.class == ERR_TLS ||
@@ -246,8 +247,8 @@ static void on_http_done(void *ctx, const struct http_response *response)
     if (call_repeat(call, response))
         return;
     struct kube_answer answer = {.err = {0}};
-    bool good = response->err.class == ERR_NONE && response->status >= 200 &&
-                response->status < 300;
+    bool good =
+        response->err.class == ERR_NONE && response->status >= 200 && response->status < 300;
     if (good)
         answer.body = response->body;
     else

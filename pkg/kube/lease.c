@@ -24,7 +24,8 @@ struct lease {
     struct loop_timer deadline; /* of leading; after lease_release: of that */
     struct kube_call *call;
     int64_t sent_ms; /* of the call */
-    int64_t look_ms; /* not before: the next READ after one that failed; at the latest: as follower */
+    int64_t
+        look_ms; /* not before: the next READ after one that failed; at the latest: as follower */
     bool look_failed;
     bool announced; /* what changed() said last */
     bool releasing;
@@ -119,8 +120,7 @@ static void on_written(void *ctx, const struct kube_answer *answer)
     lease->call = NULL;
     int64_t now_ms = loop_clock_ms();
     struct leader_record stored;
-    bool good =
-        answer->err.class == ERR_NONE && lease_decode(answer->body, &stored, NULL) == 0;
+    bool good = answer->err.class == ERR_NONE && lease_decode(answer->body, &stored, NULL) == 0;
     leader_wrote(&lease->leader, good ? &stored : NULL, lease->sent_ms, now_ms);
     after_answer(lease);
 }
@@ -290,7 +290,8 @@ void lease_release(struct lease *lease, void (*done)(void *ctx), void *ctx)
     lease->releasing = true;
     loop_timer_cancel(lease->loop, &lease->timer);
     loop_timer_in(lease->loop, &lease->deadline, RELEASE_MS);
-    /* A write under way may make us the holder, or change the version to be written on: its answer comes first. */
+    /* A write under way may make us the holder, or change the version to be written on: its answer
+     * comes first. */
     if (lease->call == NULL)
         release_now(lease);
 }

@@ -51,7 +51,7 @@ bool store_is_whole(const struct store *s)
     return s->unreadable == 0 && s->over == 0;
 }
 
-/* --- reading ----------------------------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------------------------- */
 
 const void *store_get(const struct store *s, const char *namespace, const char *name)
 {
@@ -89,7 +89,7 @@ const void *store_next(const struct store *s, const char *namespace, size_t it[2
     return NULL;
 }
 
-/* --- writing ----------------------------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------------------------- */
 
 struct names {
     const char *namespace;

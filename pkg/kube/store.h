@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * store: the objects of one watcher, by namespace and name, each with the generation (of lists) that saw it last.
- * Calls the class's decode, changed and release. What cannot be decoded keeps its former state; what is above
- * objects_max is counted and not held. */
+ * store: the objects of one watcher, by namespace and name, each with the generation (of lists)
+ * that saw it last. Calls the class's decode, changed and release. What cannot be decoded keeps its
+ * former state; what is above objects_max is counted and not held. */
 #ifndef KEYTURN_KUBE_STORE_H
 #define KEYTURN_KUBE_STORE_H
 
@@ -20,7 +20,7 @@ struct store {
 };
 
 void store_init(struct store *s, const struct watcher_class *class); /* class lives as long */
-void store_release(struct store *s); /* no callbacks but release */
+void store_release(struct store *s);                                 /* no callbacks but release */
 void store_new_generation(struct store *s);
 /* -1: not held, or held in its former state; err names it. */
 int store_put(struct store *s, const json_t *object, struct err *err);

@@ -110,7 +110,7 @@ size_t watcher_count(const struct watcher *w)
     return w->store.count;
 }
 
-/* --- objects ----------------------------------------------------------------------------------- */
+/* --- objects -------------------------------------------------------------------------------- */
 
 /* A Table or a Status where an object should be, as some proxies and old servers send: not ours. */
 static bool is_foreign(const json_t *object)
@@ -149,7 +149,7 @@ static void complete(struct watcher *w, bool synced_before)
         w->class.synced(w->class.ctx);
 }
 
-/* --- requests ---------------------------------------------------------------------------------- */
+/* --- requests ------------------------------------------------------------------------------- */
 
 static void schedule(struct watcher *w)
 {
@@ -173,11 +173,15 @@ static enum informer_end end_of(const struct watcher *w, const struct err *err)
     case ERR_FORBIDDEN:
     case ERR_NOT_FOUND: return INFORMER_END_REFUSED;
     case ERR_INVALID:
+        /* No valid HTTP at all: something between us and the server. */
+        if (err->http_status < 400)
+            return INFORMER_END_RETRY;
         /* 400 for a page or a version: neither gets better by asking again. */
         return w->step.request == INFORMER_WATCH_LIST ? INFORMER_END_UNSUPPORTED
                                                       : INFORMER_END_GONE;
     case ERR_TRANSIENT:
-        /* 504 answers a version that the server does not have yet, after it lost some of its own. */
+        /* 504 answers a version that the server does not have yet, after it lost some of its own.
+         */
         return err->http_status == 504 && w->step.request == INFORMER_WATCH ? INFORMER_END_GONE
                                                                             : INFORMER_END_RETRY;
     case ERR_TIMEOUT:
@@ -265,7 +269,8 @@ static int read_page(struct watcher *w, struct str body, struct err *err)
     json_t *item;
     json_array_foreach(items, index, item) put_object(w, item);
     bool synced_before = w->informer.synced;
-    if (informer_page(&w->informer, json_text(meta, "resourceVersion"), json_text(meta, "continue")))
+    if (informer_page(&w->informer, json_text(meta, "resourceVersion"),
+                      json_text(meta, "continue")))
         complete(w, synced_before);
     return 0;
 }
@@ -326,8 +331,7 @@ static void send_request(struct watcher *w)
     w->sent_ms = loop_clock_ms();
     w->events = 0;
     /* A list from its start: what is not seen until it is whole has gone. */
-    if (w->step.request == INFORMER_WATCH_LIST ||
-        (list && w->informer.continue_token[0] == '\0'))
+    if (w->step.request == INFORMER_WATCH_LIST || (list && w->informer.continue_token[0] == '\0'))
         store_new_generation(&w->store);
     struct kube_request request = {
         .method = "GET",

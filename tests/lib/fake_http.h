@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * fake_http: an http_port without sockets. Each request is recorded and stays open until the test answers it, by
- * rules (fake_http_on, then fake_http_run) or by hand. Answers never come from inside http_submit. Everything
- * handed out is owned by the fake and lives until fake_http_free. */
+ * fake_http: an http_port without sockets. Each request is recorded and stays open until the test
+ * answers it, by rules (fake_http_on, then fake_http_run) or by hand. Answers never come from
+ * inside http_submit. Everything handed out is owned by the fake and lives until fake_http_free. */
 #ifndef KEYTURN_TESTS_FAKE_HTTP_H
 #define KEYTURN_TESTS_FAKE_HTTP_H
 

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * fake_kube: a kube client over fake_http and fake_loop, with a kubeconfig, token and CA in a folder of its own.
- * To be included by exactly one file of a test program (see fake_loop.h), after cmocka.h. */
+ * fake_kube: a kube client over fake_http and fake_loop, with a kubeconfig, token and CA in a
+ * folder of its own. To be included by exactly one file of a test program (see fake_loop.h). */
 #ifndef KEYTURN_TESTS_FAKE_KUBE_H
 #define KEYTURN_TESTS_FAKE_KUBE_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/buf.h"
@@ -50,11 +55,11 @@ static inline void remove_dir(const char *dir)
     assert_int_equal(rmdir(dir), 0);
 }
 
-#define FAKE_CONFIG                                                                                \
-    "apiVersion: v1\nkind: Config\ncurrent-context: c\n"                                          \
-    "contexts: [{name: c, context: {cluster: k, user: u, namespace: own}}]\n"                    \
-    "clusters: [{name: k, cluster: {server: 'https://api.test:6443/', "                          \
-    "certificate-authority: ca.crt}}]\n"                                                          \
+#define FAKE_CONFIG                                                           \
+    "apiVersion: v1\nkind: Config\ncurrent-context: c\n"                      \
+    "contexts: [{name: c, context: {cluster: k, user: u, namespace: own}}]\n" \
+    "clusters: [{name: k, cluster: {server: 'https://api.test:6443/', "       \
+    "certificate-authority: ca.crt}}]\n"                                      \
     "users: [{name: u, user: {tokenFile: token}}]\n"
 
 static inline void fake_kube_start(struct fake_kube *k)

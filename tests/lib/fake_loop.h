@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * fake_loop: all of io/loop.h on a clock that only the test moves. To be included by exactly one file of a test
- * program: its definitions then stand in for pkg/io's, which the linker leaves out. */
+ * fake_loop: all of io/loop.h on a clock that only the test moves. To be included by exactly one
+ * file of a test program: its definitions then stand in for pkg/io's, which the linker leaves out.
+ */
 #ifndef KEYTURN_TESTS_FAKE_LOOP_H
 #define KEYTURN_TESTS_FAKE_LOOP_H
 
@@ -15,7 +16,7 @@ struct loop {
     size_t cap;
 };
 
-static int64_t fake_now_ms = 1000000;                  /* CLOCK_BOOTTIME */
+static int64_t fake_now_ms = 1000000;                   /* CLOCK_BOOTTIME */
 static int64_t fake_wall_us = 1700000000LL * 1000000LL; /* at fake_now_ms 1000000 */
 
 struct loop *loop_new(struct err *err)

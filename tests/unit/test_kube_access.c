@@ -39,8 +39,8 @@ static int load(const char *config)
     return access_load_kubeconfig(&a, path, &err);
 }
 
-#define CONFIG(cluster, user)                                                                      \
-    "current-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]\n"                 \
+#define CONFIG(cluster, user)                                                     \
+    "current-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]\n" \
     "clusters: [{name: k, cluster: {" cluster "}}]\nusers: [{name: u, user: {" user "}}]\n"
 
 static void pod_files_are_found(void **state)
@@ -133,7 +133,8 @@ static void kubeconfig_with_files_and_inline_texts(void **state)
     assert_string_equal(a.material[ACCESS_CERT].text, "CERT");
     assert_null(a.material[ACCESS_TOKEN].text);
     access_release(&a);
-    assert_int_equal(load(CONFIG("server: 'http://h', insecure-skip-tls-verify: true", "token: abc")), 0);
+    assert_int_equal(
+        load(CONFIG("server: 'http://h', insecure-skip-tls-verify: true", "token: abc")), 0);
     assert_string_equal(a.material[ACCESS_TOKEN].text, "abc");
     assert_true(a.insecure);
     assert_false(access_refresh(&a, &err));
@@ -157,7 +158,8 @@ static void bad_kubeconfigs_say_why(void **state)
     assert_non_null(strstr(err.msg, "server"));
     assert_int_equal(load(CONFIG("server: 'https://user@h'", "token: a")), -1);
     assert_int_equal(load(CONFIG("server: 'https://h'", "token: \"a b\"")), -1);
-    assert_int_equal(load(CONFIG("server: 'https://h', certificate-authority: missing.pem", "token: a")), -1);
+    assert_int_equal(
+        load(CONFIG("server: 'https://h', certificate-authority: missing.pem", "token: a")), -1);
     assert_non_null(strstr(err.msg, "missing.pem"));
     assert_null(a.server);
 }

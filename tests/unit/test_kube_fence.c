@@ -41,7 +41,7 @@ static struct fake_request *ask(void)
 
 #define DENIED(policy)                                                                             \
     "{\"kind\":\"Status\",\"code\":422,\"reason\":\"Invalid\",\"message\":\"secrets \\\"p\\\" is " \
-    "forbidden: ValidatingAdmissionPolicy '" policy "' with binding '" policy                     \
+    "forbidden: ValidatingAdmissionPolicy '" policy "' with binding '" policy                      \
     "' denied request: the operator creates only Secrets of type keyturn.dev/public-keys\"}"
 
 static void asks_by_a_dry_run_of_a_foreign_secret(void **state)
@@ -74,7 +74,8 @@ static void anything_else_is_none(void **state)
         const char *word;
     } cases[] = {
         {201, "{}", ERR_FORBIDDEN, "stands open"},
-        {403, "{\"kind\":\"Status\",\"reason\":\"Forbidden\",\"message\":\"by RBAC\"}", ERR_FORBIDDEN, "Role"},
+        {403, "{\"kind\":\"Status\",\"reason\":\"Forbidden\",\"message\":\"by RBAC\"}",
+         ERR_FORBIDDEN, "Role"},
         /* A 403 that names the policy is not what a policy answers. */
         {403, DENIED("keyturn-fence-secrets"), ERR_FORBIDDEN, "Role"},
         {422, DENIED("keyturn-fence-secrets-of-others"), ERR_INVALID, "is not proven"},

@@ -55,11 +55,15 @@ static void changed(void *ctx, const void *old, const void *new)
     (void)ctx;
     const struct thing *t = new != NULL ? new : old;
     size_t len = strlen(story);
-    snprintf(story + len, sizeof(story) - len, "%s%s%s ", old == NULL ? "+" : new == NULL ? "-" : "~",
-             t->meta.name, new != NULL && old != NULL &&
-                                   strcmp(((const struct thing *)old)->meta.uid, t->meta.uid) != 0
-                               ? "!"
-                               : "");
+    snprintf(story + len, sizeof(story) - len, "%s%s%s ",
+             old == NULL   ? "+"
+             : new == NULL ? "-"
+                           : "~",
+             t->meta.name,
+             new != NULL &&old !=
+                     NULL &&strcmp(((const struct thing *)old)->meta.uid, t->meta.uid) != 0
+                 ? "!"
+                 : "");
     /* The store is as it is after the change. */
     const struct thing *now = watcher_get(w, t->meta.namespace, t->meta.name);
     assert_ptr_equal(now, new);
@@ -116,17 +120,18 @@ static struct fake_request *last(void)
     return fake_http_last(k.http);
 }
 
-#define META(ns, name, uid, rv)                                                                    \
-    "\"metadata\":{\"namespace\":\"" ns "\",\"name\":\"" name "\",\"uid\":\"" uid                  \
+#define META(ns, name, uid, rv)                                                   \
+    "\"metadata\":{\"namespace\":\"" ns "\",\"name\":\"" name "\",\"uid\":\"" uid \
     "\",\"resourceVersion\":\"" rv "\"}"
-#define EVENT(type, ns, name, uid, rv)                                                             \
+#define EVENT(type, ns, name, uid, rv) \
     "{\"type\":\"" type "\",\"object\":{\"kind\":\"Thing\"," META(ns, name, uid, rv) "}}\n"
-#define BOOKMARK(rv) "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"" rv "\"}}}\n"
-#define INITIAL_END(rv)                                                                            \
-    "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"" rv                   \
+#define BOOKMARK(rv) \
+    "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"" rv "\"}}}\n"
+#define INITIAL_END(rv)                                                          \
+    "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"" rv \
     "\",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}\n"
-#define ERROR_EVENT(code, reason)                                                                  \
-    "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":" #code ",\"reason\":\"" reason  \
+#define ERROR_EVENT(code, reason)                                                                 \
+    "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":" #code ",\"reason\":\"" reason \
     "\",\"message\":\"m\"}}\n"
 
 static void sync_two(void)
@@ -261,8 +266,9 @@ static void unsupported_watch_list_falls_back_to_pages(void **state)
     fake_loop_advance(k.loop, 1000);
     assert_non_null(strstr(last()->url, "&continue=a%2Fb%3D&"));
     assert_null(strstr(last()->url, "resourceVersion"));
-    fake_answer(last(), 200,
-                "{\"metadata\":{\"resourceVersion\":\"9\"},\"items\":[{" META("n", "b", "2", "6") "}]}");
+    fake_answer(
+        last(), 200,
+        "{\"metadata\":{\"resourceVersion\":\"9\"},\"items\":[{" META("n", "b", "2", "6") "}]}");
     assert_true(watcher_synced(w));
     assert_int_equal(synced, 1);
     fake_loop_advance(k.loop, 1000);
@@ -299,7 +305,11 @@ static void expired_page_starts_the_list_again(void **state)
 static void answers_that_are_no_list_delete_nothing(void **state)
 {
     (void)state;
-    static const char *const bodies[] = {"", "<html>", "[]", "{\"items\":[]}", "{\"metadata\":{},\"items\":[]}",
+    static const char *const bodies[] = {"",
+                                         "<html>",
+                                         "[]",
+                                         "{\"items\":[]}",
+                                         "{\"metadata\":{},\"items\":[]}",
                                          "{\"metadata\":{\"resourceVersion\":\"1\"},\"items\":{}}"};
     relist_by_pages();
     for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
@@ -317,7 +327,8 @@ static void answers_that_are_no_list_delete_nothing(void **state)
 static void refused_is_told_and_asked_again(void **state)
 {
     (void)state;
-    fake_answer(last(), 403, "{\"kind\":\"Status\",\"code\":403,\"message\":\"things is forbidden\"}");
+    fake_answer(last(), 403,
+                "{\"kind\":\"Status\",\"code\":403,\"message\":\"things is forbidden\"}");
     assert_int_equal(watcher_err(w)->class, ERR_FORBIDDEN);
     assert_non_null(strstr(watcher_err(w)->msg, "things is forbidden"));
     assert_false(watcher_synced(w));
@@ -366,8 +377,11 @@ static void unreadable_object_keeps_its_former_state(void **state)
 {
     (void)state;
     sync_two();
-    fake_chunk(last(), "{\"type\":\"MODIFIED\",\"object\":{\"broken\":true," META("n", "a", "1", "21") "}}\n"
-                       "{\"type\":\"ADDED\",\"object\":{\"broken\":true," META("n", "x", "5", "22") "}}\n");
+    fake_chunk(last(),
+               "{\"type\":\"MODIFIED\",\"object\":{\"broken\":true," META(
+                   "n", "a", "1", "21") "}}\n"
+                                        "{\"type\":\"ADDED\",\"object\":{\"broken\":true," META(
+                                            "n", "x", "5", "22") "}}\n");
     assert_string_equal(story, "+a +b ");
     assert_string_equal(watcher_err(w)->msg, "Thing n/x: broken thing");
     assert_non_null(watcher_get(w, "n", "a"));
@@ -391,8 +405,12 @@ static void unreadable_object_keeps_its_former_state(void **state)
 static void foreign_kinds_are_skipped(void **state)
 {
     (void)state;
-    fake_chunk(last(), "{\"type\":\"ADDED\",\"object\":{\"kind\":\"Table\"," META("n", "a", "1", "1") "}}\n"
-                       "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"resourceVersion\":\"2\"}}}\n");
+    fake_chunk(
+        last(),
+        "{\"type\":\"ADDED\",\"object\":{\"kind\":\"Table\"," META(
+            "n", "a", "1",
+            "1") "}}\n"
+                 "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"resourceVersion\":\"2\"}}}\n");
     fake_chunk(last(), INITIAL_END("20"));
     assert_int_equal(watcher_count(w), 0);
     assert_int_equal(watcher_err(w)->class, ERR_NONE);
