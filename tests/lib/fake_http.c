@@ -48,9 +48,10 @@ static struct http_call *submit(struct http_port *port, const struct http_reques
         return NULL;
     }
     struct fake_request *r = calloc(1, sizeof(*r));
-    f->requests = realloc(f->requests, (f->count + 1) * sizeof(struct fake_request *));
-    if (r == NULL || f->requests == NULL)
+    struct fake_request **requests = realloc(f->requests, (f->count + 1) * sizeof(*requests));
+    if (r == NULL || requests == NULL)
         die("no memory");
+    f->requests = requests;
     f->requests[f->count++] = r;
     struct buf headers = {0};
     buf_append_text(&headers, "");

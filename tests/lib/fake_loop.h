@@ -79,9 +79,10 @@ void loop_timer_at(struct loop *loop, struct loop_timer *timer, int64_t due_ms)
     loop_timer_cancel(loop, timer);
     if (loop->count == loop->cap) {
         loop->cap = loop->cap * 2 + 16;
-        loop->timers = realloc(loop->timers, loop->cap * sizeof(struct loop_timer *));
-        if (loop->timers == NULL)
+        struct loop_timer **timers = realloc(loop->timers, loop->cap * sizeof(*timers));
+        if (timers == NULL)
             abort();
+        loop->timers = timers;
     }
     timer->due_ms = due_ms;
     loop->timers[loop->count++] = timer;
