@@ -8,7 +8,15 @@
 #define EXIT_USAGE 2
 #define LISTEN_DEFAULT "0.0.0.0:8080"
 
-enum flag { FLAG_HELP = 1, FLAG_VERSION, FLAG_KEYS, FLAG_LISTEN, FLAG_ISSUER, FLAG_RELOAD, FLAG_CHECK };
+enum flag {
+    FLAG_HELP = 1,
+    FLAG_VERSION,
+    FLAG_KEYS,
+    FLAG_LISTEN,
+    FLAG_ISSUER,
+    FLAG_RELOAD,
+    FLAG_CHECK
+};
 
 static const struct option options[] = {
     {"help", no_argument, NULL, FLAG_HELP},
@@ -27,37 +35,44 @@ static const char help[] =
     "Usage: keyturn-verifier --keys DIR [--listen ADDR:PORT] [--issuer URL] [--reload]\n"
     "       keyturn-verifier --keys DIR [--issuer URL] --check TOKENFILE\n"
     "\n"
-    "A small program that trusts what a consumer of Keyturn trusts: an example to copy, a sidecar for\n"
-    "programs that cannot check tokens themselves, and a probe. DIR is where the Secret or ConfigMap of a\n"
-    "KeyRotation's consumer is mounted, as a whole (a subPath mount is never renewed).\n"
+    "A small program that trusts what a consumer of Keyturn trusts: an example to copy, a\n"
+    "sidecar for programs that cannot check tokens themselves, and a probe. DIR is where the\n"
+    "Secret or ConfigMap of a KeyRotation's consumer is mounted, as a whole (a subPath mount\n"
+    "is never renewed).\n"
     "\n"
-    "  --keys DIR           reads jwks.json; where there is none bundle.pem, else certs.pem, both with the\n"
-    "                       kids of manifest.json (without it a kid is the SHA-256 of the key, as\n"
-    "                       Keycloak makes it)\n"
-    "  --listen ADDR:PORT   serves HTTP there (" LISTEN_DEFAULT "); a numeric address, [::1]:8080, :8080;\n"
-    "                       port 0 takes a free one and logs it\n"
+    "  --keys DIR           reads jwks.json; where there is none bundle.pem, else certs.pem,\n"
+    "                       both with the kids of manifest.json (without it a kid is the\n"
+    "                       SHA-256 of the key, as Keycloak makes it)\n"
+    "  --listen ADDR:PORT   serves HTTP there (" LISTEN_DEFAULT
+    "); a numeric address, [::1]:8080,\n"
+    "                       :8080; port 0 takes a free one and logs it\n"
     "  --issuer URL         a token's `iss` must be exactly this; without it any will do\n"
-    "  --reload             reads the keys again when they change; without it they are read once, at\n"
-    "                       start, and the pod must be restarted (reload.restart does that)\n"
-    "  --check TOKENFILE    checks one token, prints the verdict and ends; - reads standard input\n"
+    "  --reload             reads the keys again when they change; without it they are read\n"
+    "                       once, at start, and the pod must be restarted (reload.restart\n"
+    "                       of the consumer does that)\n"
+    "  --check TOKENFILE    checks one token, prints the verdict and ends; - reads standard\n"
+    "                       input\n"
     "  --version, --help\n"
     "\n"
     "What it serves\n"
-    "  POST /verify   body: the token, nothing else. 200 {\"kid\":…,\"sub\":…} or 401 {\"error\":sentence}\n"
+    "  POST /verify   the body is the token, nothing else\n"
+    "                 200 {\"kid\":\"...\",\"sub\":\"...\"} or 401 {\"error\":\"a sentence\"}\n"
     "  GET /keys      what is loaded: kids, algorithms, trust hash of manifest.json\n"
-    "  GET /healthz   200 as long as it runs: it does not start without keys, and never drops the last\n"
-    "                 ones because new ones cannot be read\n"
+    "  GET /healthz   200 as long as it runs: it does not start without keys, and keeps the\n"
+    "                 ones it has when new ones cannot be read\n"
     "\n"
-    "A token is good when a key of that kid is loaded, the token's algorithm is that key's, its signature\n"
-    "is right, exp is not past and nbf not ahead (5 s of skew), and its issuer is the one asked for.\n"
-    "Audience, scope and revocation are for the program behind it. Tokens are never logged.\n"
+    "A token is good when a key of its kid is loaded, its algorithm is that key's, its\n"
+    "signature is right, exp is not past and nbf not ahead (5 s of skew), and its issuer is\n"
+    "the one asked for. Audience and scope are for the program behind it. Tokens are never\n"
+    "logged.\n"
     "\n"
     "Examples\n"
     "  keyturn-verifier --keys /etc/keys --reload --issuer https://id.example.com/realms/prod\n"
     "  curl -sS --data-binary @token http://localhost:8080/verify\n"
     "  echo \"$TOKEN\" | keyturn-verifier --keys ./keys --check -\n"
     "\n"
-    "Exit status: 0 good token, or stopped by a signal; 1 refused token; 2 it could not start or check.\n";
+    "Exit status: 0 good token, or stopped by a signal; 1 refused token; 2 it could not start\n"
+    "or not check.\n";
 
 static int usage(int *ret_exit, const char *problem)
 {
@@ -76,7 +91,8 @@ static int check_combination(const struct flags *flags, bool listens, int *ret_e
         return usage(ret_exit, "--issuer is empty: write what tokens say in iss, or leave it out");
     }
     if (flags->check != NULL && (flags->reload || listens)) {
-        return usage(ret_exit, "--check looks at one token and ends: leave --listen and --reload out");
+        return usage(ret_exit,
+                     "--check looks at one token and ends: leave --listen and --reload out");
     }
     return 0;
 }

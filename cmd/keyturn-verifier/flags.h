@@ -14,8 +14,8 @@ struct flags {
     bool reload;
 };
 
-/* 0: go on. Else *ret_exit is the exit status: help and version are printed, and so is what is wrong
- * with the command line, with the line that would be right. */
+/* 0: go on. Else *ret_exit is the exit status: help and version are printed, and so is what is
+ * wrong with the command line, with the line that would be right. */
 int flags_parse(int argc, char **argv, struct flags *ret, int *ret_exit);
 
 #endif

@@ -15,14 +15,16 @@
 #include "codec/keycloak_codec.h"
 #include "jose/encoding.h"
 
-/* Opens the directory that holds one version of all files: what ..data points to, where it is there.
+/* Opens the directory that holds one version of all files: what ..data points to, where it is
+ * there.
  */
 static int open_version(const char *dir, struct err *err)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
-        err_set(err, ERR_NOT_FOUND, "directory %s: %s: mount the consumer's Secret or ConfigMap there",
-                dir, strerror(errno));
+        err_set(err, ERR_NOT_FOUND,
+                "directory %s: %s: mount the consumer's Secret or ConfigMap there", dir,
+                strerror(errno));
         return -1;
     }
     int inner = openat(fd, "..data", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -93,9 +95,10 @@ static int add_key(struct keyring *ring, struct jose_key *key, struct err *err)
     for (size_t i = 0; i < ring->count; i++) {
         if (strcmp(ring->keys[i]->kid, key->kid) == 0) {
             bool same = strcmp(ring->keys[i]->spki_sha256, key->spki_sha256) == 0;
-            err_set(err, ERR_INVALID, "kid %s stands for two keys", key->kid);
+            int result =
+                same ? 0 : err_set(err, ERR_INVALID, "kid %s stands for two keys", key->kid);
             jose_key_unref(key);
-            return same ? 0 : -1;
+            return result;
         }
     }
     if (ring->count == LIMIT_KEYS) {
@@ -154,53 +157,64 @@ static int add_pem_key(struct keyring *ring, const json_t *manifest, const char 
         named = true;
     }
     if (!named) {
-        return err_set(err, ERR_INVALID,
-                       "manifest.json has no kid for the key with SHA-256 %s: the two do not belong "
-                       "together",
-                       kid);
+        return err_set(
+            err, ERR_INVALID,
+            "manifest.json has no kid for the key with SHA-256 %s: the two do not belong "
+            "together",
+            kid);
     }
     return 0;
 }
 
-/* Never asks anybody for a passphrase. */
-static int no_passphrase(char *buf, int size, int writing, void *ctx)
+static char *base64_of(const unsigned char *der, size_t len)
 {
-    (void)buf;
-    (void)size;
-    (void)writing;
-    (void)ctx;
-    return -1;
+    char *text = malloc((len + 2) / 3 * 4 + 1);
+    if (text != NULL) {
+        jose_base64(der, len, text);
+    }
+    return text;
 }
 
-/* The next public key or certificate of the file as base64 of its SPKI: 1, 0 at the end, -1. */
+static char *spki_of_cert(const unsigned char *der, long len)
+{
+    const unsigned char *at = der;
+    unsigned char *spki = NULL;
+    X509 *cert = d2i_X509(NULL, &at, len);
+    int spki_len = cert == NULL ? 0 : i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &spki);
+    char *text = spki_len > 0 ? base64_of(spki, (size_t)spki_len) : NULL;
+    OPENSSL_free(spki);
+    X509_free(cert);
+    return text;
+}
+
+/* The next block of the wanted kind as base64 of its SPKI: 1, 0 at the end, -1. Blocks of other
+ * kinds are skipped. */
 static int next_pem(BIO *bio, bool certificates, char **ret_spki64, struct err *err)
 {
+    const char *wanted = certificates ? PEM_STRING_X509 : PEM_STRING_PUBLIC;
     unsigned char *der = NULL;
-    int len = 0;
-    if (certificates) {
-        X509 *cert = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
-        len = cert == NULL ? 0 : i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
-        X509_free(cert);
-    } else {
-        EVP_PKEY *pkey = PEM_read_bio_PUBKEY(bio, NULL, no_passphrase, NULL);
-        len = pkey == NULL ? 0 : i2d_PUBKEY(pkey, &der);
-        EVP_PKEY_free(pkey);
-    }
-    if (len <= 0) {
-        unsigned long why = ERR_peek_last_error();
-        ERR_clear_error();
-        if (ERR_GET_LIB(why) == ERR_LIB_PEM && ERR_GET_REASON(why) == PEM_R_NO_START_LINE) {
-            return 0;
+    char *name = NULL;
+    char *header = NULL;
+    long len = 0;
+    bool found = false;
+    while (!found && PEM_read_bio(bio, &name, &header, &der, &len) == 1) {
+        found = strcmp(name, wanted) == 0;
+        if (found) {
+            *ret_spki64 = certificates ? spki_of_cert(der, len) : base64_of(der, (size_t)len);
         }
-        return err_set(err, ERR_INVALID, "a block is damaged, or is no %s",
-                       certificates ? "CERTIFICATE" : "PUBLIC KEY");
+        OPENSSL_free(name);
+        OPENSSL_free(header);
+        OPENSSL_free(der);
     }
-    *ret_spki64 = malloc(((size_t)len + 2) / 3 * 4 + 1);
-    if (*ret_spki64 != NULL) {
-        jose_base64(der, (size_t)len, *ret_spki64);
+    unsigned long why = ERR_peek_last_error();
+    ERR_clear_error();
+    if (found && *ret_spki64 != NULL) {
+        return 1;
     }
-    OPENSSL_free(der);
-    return *ret_spki64 == NULL ? err_set(err, ERR_NO_MEMORY, "out of memory") : 1;
+    if (!found && ERR_GET_LIB(why) == ERR_LIB_PEM && ERR_GET_REASON(why) == PEM_R_NO_START_LINE) {
+        return 0;
+    }
+    return err_set(err, ERR_INVALID, "a block is damaged, or is no %s", wanted);
 }
 
 static int load_pem(const struct buf *text, bool certificates, const json_t *manifest,

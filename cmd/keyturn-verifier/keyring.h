@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * keyring: the keys of a mounted Secret or ConfigMap. The kubelet renews such a mount by swapping the
- * symbolic link ..data: everything is read through one open directory, so that files of two versions
- * are never mixed. Files are at most LIMIT_OBJECT_BYTES, keys at most LIMIT_KEYS. */
+ * keyring: the keys of a mounted Secret or ConfigMap. The kubelet renews such a mount by swapping
+ * the symbolic link ..data: everything is read through one open directory, so that files of two
+ * versions are never mixed. Files are at most LIMIT_OBJECT_BYTES, keys at most LIMIT_KEYS. */
 #ifndef KEYTURN_VERIFIER_KEYRING_H
 #define KEYTURN_VERIFIER_KEYRING_H
 

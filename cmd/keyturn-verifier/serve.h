@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * serve: HTTP by libwebsockets on the loop, and the keys read again when they change. One thread, at
- * most 128 connections; a body has at most JOSE_TOKEN_MAX bytes and 10 s to arrive. */
+ * serve: HTTP by libwebsockets on the loop, and the keys read again when they change. One thread,
+ * at most 128 connections; a body has at most JOSE_TOKEN_MAX bytes and 10 s to arrive. */
 #ifndef KEYTURN_VERIFIER_SERVE_H
 #define KEYTURN_VERIFIER_SERVE_H
 

@@ -5,7 +5,8 @@
 #include "base/date.h"
 #include "codec/json.h"
 
-/* Seconds of a NumericDate (RFC 7519 section 2), which may have a fraction; false when it is none. */
+/* Seconds of a NumericDate (RFC 7519 section 2), which may have a fraction; false when it is none.
+ */
 static bool numeric_date(const json_t *claims, const char *name, double *ret)
 {
     const json_t *value = json_object_get(claims, name);
@@ -58,8 +59,8 @@ static int check_issuer(const json_t *claims, const char *expected, struct err *
     return err_set(err, ERR_AUTH, "the token is issued by \"%s\", expected is %s", shown, expected);
 }
 
-/* The key that the header names. The header's texts are foreign until the signature is checked: they
- * choose among our keys, and nothing else. */
+/* The key that the header names. The header's texts are foreign until the signature is checked:
+ * they choose among our keys, and nothing else. */
 static const struct jose_key *key_of_header(const struct keyring *ring, const json_t *header,
                                             struct err *err)
 {
@@ -69,7 +70,8 @@ static const struct jose_key *key_of_header(const struct keyring *ring, const js
         return NULL;
     }
     if (json_object_get(header, "crit") != NULL) {
-        err_set(err, ERR_AUTH, "the token's header has \"crit\": it asks for what is not known here");
+        err_set(err, ERR_AUTH,
+                "the token's header has \"crit\": it asks for what is not known here");
         return NULL;
     }
     return jose_key_for_token(&keys, json_text(header, "kid"), json_text(header, "alg"), err);
@@ -79,7 +81,8 @@ static int judge(const struct keyring *ring, const struct jose_jws *jws,
                  const struct verify_rules *rules, struct buf *out, struct err *err)
 {
     json_t *cleanup_json claims = NULL;
-    json_t *cleanup_json header = json_load(buf_view(&jws->header), false, "the token's header", err);
+    json_t *cleanup_json header =
+        json_load(buf_view(&jws->header), false, "the token's header", err);
     const struct jose_key *key = header == NULL ? NULL : key_of_header(ring, header, err);
     if (key == NULL || jose_jws_verify(jws, key, err) != 0) {
         return -1;

@@ -40,8 +40,9 @@ static void on_events(void *ctx, int fd, unsigned events)
     struct watch *w = ctx;
     char drained[4096];
     (void)events;
-    while (read(fd, drained, sizeof(drained)) > 0) {
-        continue;
+    ssize_t got = 1;
+    while (got > 0) {
+        got = read(fd, drained, sizeof(drained));
     }
     loop_timer_in(w->loop, &w->timer, SETTLE_MS);
 }
@@ -53,8 +54,8 @@ struct watch *watch_new(struct loop *loop, const char *dir, void (*changed)(void
     if (w == NULL) {
         return NULL;
     }
-    *w = (struct watch){loop, dir, changed, ctx, inotify_init1(IN_NONBLOCK | IN_CLOEXEC),
-                        {.fire = look, .ctx = w}};
+    *w = (struct watch){
+        loop, dir, changed, ctx, inotify_init1(IN_NONBLOCK | IN_CLOEXEC), {.fire = look, .ctx = w}};
     if (w->fd < 0 || inotify_add_watch(w->fd, dir, EVENTS | IN_ONLYDIR) < 0 ||
         loop_watch(loop, w->fd, EPOLLIN, on_events, w, &err) != 0) {
         log_warn("no inotify: keys are looked at every 5 s instead",

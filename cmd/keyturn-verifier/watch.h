@@ -10,8 +10,8 @@
 
 struct watch;
 
-/* changed comes from the loop, also when nothing has changed. dir outlives the watch. Never fails for
- * want of inotify: NULL means out of memory. */
+/* changed comes from the loop, also when nothing has changed. dir outlives the watch. Never fails
+ * for want of inotify: NULL means out of memory. */
 struct watch *watch_new(struct loop *loop, const char *dir, void (*changed)(void *ctx), void *ctx);
 void watch_free(struct watch *watch); /* NULL is fine */
 

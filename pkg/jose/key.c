@@ -275,9 +275,6 @@ struct jose_key *jose_key_from_jwk(const struct jose_jwk *jwk, struct err *err)
         jose_key_unref(key);
         key = NULL;
     }
-    if (key == NULL) {
-        err_wrap(err, "key %s", jwk->kid);
-    }
     return key;
 }
 
@@ -299,11 +296,8 @@ struct jose_key *jose_key_from_spki(const char *kid, const char *alg, const char
                public_from_spki(der, len, &public, err) == 0) {
         key = make(kid, alg, &public, err);
     }
-    if (key != NULL && cert64 != NULL && set_cert(key, &public, cert64, ret_cert_err) != 0) {
-        err_wrap(ret_cert_err, "key %s", kid);
-    }
-    if (key == NULL) {
-        err_wrap(err, "key %s", kid);
+    if (key != NULL && cert64 != NULL) {
+        (void)set_cert(key, &public, cert64, ret_cert_err);
     }
     free(der);
     return key;
