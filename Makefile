@@ -65,7 +65,7 @@ TESTLIB_SRC := $(sort $(wildcard tests/lib/*.c))
 UNITS := $(sort $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c)))
 FUZZERS := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 
-.PHONY: all build release unit fuzz-replay fuzz fuzz-build floors tidy lint fmt check image test bench
+.PHONY: all build release unit fuzz-replay fuzz fuzz-build floors tidy lint fmt check image test
 .PHONY: demo demo-down clean help print-flags FORCE
 .DEFAULT_GOAL := all
 
@@ -168,11 +168,8 @@ fmt: | $(BUILD)/.setup-lint ## reformat all C
 check: | $(BUILD)/.setup-build $(BUILD)/.setup-lint ## build, unit, floors, tidy, lint: under 3 minutes
 	$(RUN) hack/check
 
-test: ## everything: check, clang, fuzz, image, chart, end to end, bench smoke
+test: ## everything: check, clang, fuzz, image, chart, end to end
 	$(RUN) tests/run
-
-bench: release ## the numbers of README.md, with spread
-	$(RUN) tests/bench/run
 
 # --- image, demo ---------------------------------------------------------------------------------
 image: release ## OCI archive build/keyturn-image.tar, no container engine needed (IMAGE=name:tag)

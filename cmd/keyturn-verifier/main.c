@@ -31,6 +31,7 @@ static int read_token(const char *path, struct buf *out, struct err *err)
     if (file == NULL) {
         return err_set(err, ERR_NOT_FOUND, "token file %s: %s", path, strerror(errno));
     }
+    (void)setvbuf(file, NULL, _IONBF, 0); /* no copy of the token that is not wiped */
     out->secret = true;
     out->max = JOSE_TOKEN_MAX + 1024; /* with some space around it */
     while (!out->failed && (got = fread(piece, 1, sizeof(piece), file)) > 0) {
@@ -38,9 +39,7 @@ static int read_token(const char *path, struct buf *out, struct err *err)
     }
     explicit_bzero(piece, sizeof(piece));
     int failed = ferror(file);
-    if (file != stdin) {
-        (void)fclose(file);
-    }
+    (void)fclose(file);
     if (failed != 0) {
         return err_set(err, ERR_INVALID, "token file %s cannot be read: %s", path, strerror(errno));
     }

@@ -41,7 +41,6 @@ struct exchange {
     struct buf answer;
     size_t sent;
     bool verifies; /* POST /verify: a body is on its way */
-    bool too_large;
 };
 
 static struct server *server_of(struct lws *wsi)
@@ -215,7 +214,6 @@ static int on_verify(struct lws *wsi, struct exchange *x)
     }
     x->request = (struct buf){.secret = true, .max = BODY_MAX};
     x->verifies = true;
-    x->too_large = length > BODY_MAX;
     return 0;
 }
 
@@ -227,7 +225,7 @@ static int on_body_complete(struct lws *wsi, struct exchange *x)
     if (!x->verifies) {
         return -1;
     }
-    if (x->too_large || x->request.failed) {
+    if (x->request.failed) {
         render_error(&x->answer, "the body is too large for a token");
         return answer(wsi, x, HTTP_STATUS_REQ_ENTITY_TOO_LARGE);
     }
@@ -279,7 +277,7 @@ static int on_http(struct lws *wsi, enum lws_callback_reasons reason, void *user
         return 0;
     case LWS_CALLBACK_HTTP: return on_request(wsi, x, in);
     case LWS_CALLBACK_HTTP_BODY:
-        if (x->verifies && !x->too_large) {
+        if (x->verifies) {
             buf_append(&x->request, in, len);
         }
         return 0;

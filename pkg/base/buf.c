@@ -207,7 +207,7 @@ char *buf_take(struct buf *b)
     char *data = NULL;
     if (b->failed) {
         buf_release(b);
-    } else {
+    } else if (b->data != NULL) {
         data = b->data;
         data[b->len] = '\0';
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/arena.h"
 #include "base/map.h"
+#include "controller/credentials.h"
 #include "controller/events.h"
 #include "controller/gather.h"
 #include "controller/internal.h"
@@ -311,7 +312,16 @@ static void rotation_changed(void *ctx, const struct rotation_object *old,
     controller_due(c, key, 0);
 }
 
-static void config_map_changed(void *ctx, const struct config_map_object *object)
+/* True when the slot's object is this ConfigMap. One that is gone is not waited for any more. */
+static bool slot_is(struct object_slot *o, const struct config_map_object *object, bool gone)
+{
+    bool is = o->kind == KIND_CONFIG_MAP && text_eq(o->name, object->meta.name);
+    if (is && gone)
+        o->version[0] = '\0';
+    return is;
+}
+
+static void config_map_changed(void *ctx, const struct config_map_object *object, bool gone)
 {
     struct controller *c = ctx;
     size_t it = 0;
@@ -319,10 +329,9 @@ static void config_map_changed(void *ctx, const struct config_map_object *object
     while ((s = controller_next_state(c, &it)) != NULL) {
         if (!text_eq(s->namespace, object->meta.namespace))
             continue;
-        bool names = text_eq(s->record->name, object->meta.name);
-        for (size_t i = 0; i < s->objects_count && !names; i++)
-            names = s->objects[i]->kind == KIND_CONFIG_MAP &&
-                    text_eq(s->objects[i]->name, object->meta.name);
+        bool names = slot_is(s->record, object, gone);
+        for (size_t i = 0; i < s->objects_count; i++)
+            names = slot_is(s->objects[i], object, gone) || names;
         if (names)
             controller_due(c, s->key, 10);
     }
@@ -439,56 +448,6 @@ static void ask_fence(void *ctx)
         loop_timer_in(c->loop, &c->fence_timer, FENCE_RETRY_MS);
 }
 
-/* ---- credentials for sources ---- */
-
-struct credentials_call {
-    struct kube_call *call;
-    source_credentials_done_fn *done;
-    void *done_ctx;
-};
-
-static void credentials_read(void *ctx, const struct kube_answer *answer)
-{
-    struct credentials_call *r = ctx;
-    struct credentials credentials = {0};
-    struct err err = answer->err;
-    if (err.class == ERR_NONE && credentials_decode(answer->body, &credentials, &err) == 0)
-        r->done(r->done_ctx, &credentials, NULL);
-    else
-        r->done(r->done_ctx, NULL, &err);
-    credentials_release(&credentials);
-    free(r);
-}
-
-static void *credentials_get(void *ctx, const char *namespace, const char *secret,
-                             source_credentials_done_fn *done, void *done_ctx)
-{
-    struct controller *c = ctx;
-    struct buf cleanup_buf path = {0};
-    struct credentials_call *r = calloc(1, sizeof(*r));
-    if (r == NULL)
-        return NULL;
-    r->done = done;
-    r->done_ctx = done_ctx;
-    kube_path(&path, "/api/v1", namespace, "secrets", secret);
-    r->call = kube_submit(
-        c->kube, &(struct kube_request){.method = "GET", .path = buf_text(&path), .secret = true},
-        credentials_read, r);
-    if (r->call == NULL) {
-        free(r);
-        return NULL;
-    }
-    return r;
-}
-
-static void credentials_cancel(void *ctx, void *handle)
-{
-    struct credentials_call *r = handle;
-    (void)ctx;
-    kube_cancel(r->call);
-    free(r);
-}
-
 /* ---- life ---- */
 
 static void trim(void *ctx)
@@ -506,7 +465,7 @@ static bool make_parts(struct controller *c)
                                       .loop = c->loop,
                                       .polled = polled,
                                       .ctx = c,
-                                      .credentials = {credentials_get, credentials_cancel, c},
+                                      .credentials = credentials_port(c->kube),
                                       .seed = c->random};
     c->queue = workqueue_new();
     c->world = world_new(c->kube, c->loop, c->options.watch_namespaces,

@@ -9,7 +9,7 @@
 
 #include "controller/state.h"
 
-void publish_object(struct object_slot *slot, const struct rendering *rendering);
+void publish_object(struct object_slot *o, const struct rendering *r);
 /* Writes the record when it differs from what the world shows. */
 void publish_record(struct rotation_state *s);
 

@@ -8,6 +8,6 @@
 
 #include "controller/state.h"
 
-void restart_workload(struct workload_slot *slot);
+void restart_workload(struct workload_slot *w);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct controller_telemetry {
@@ -107,14 +108,15 @@ void telemetry_pass(struct controller_telemetry *t, const char *result, double s
 
 static double resident_bytes(void)
 {
-    unsigned long pages = 0;
+    char line[128] = "";
     FILE *f = fopen("/proc/self/statm", "re");
     if (f == NULL)
         return 0;
-    if (fscanf(f, "%*s %lu", &pages) != 1)
-        pages = 0;
+    const char *got = fgets(line, sizeof(line), f);
     (void)fclose(f);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+    const char *resident = got != NULL ? strchr(line, ' ') : NULL; /* the second number, in pages */
+    return resident != NULL ? (double)strtoul(resident, NULL, 10) * (double)sysconf(_SC_PAGESIZE)
+                            : 0;
 }
 
 void telemetry_process(struct controller_telemetry *t, const struct telemetry_process *p)

@@ -86,7 +86,7 @@ static void changed_rotation(void *ctx, const void *old, const void *new)
 static void changed_config_map(void *ctx, const void *old, const void *new)
 {
     struct world *w = ctx;
-    w->events.config_map(w->events.ctx, new != NULL ? new : old);
+    w->events.config_map(w->events.ctx, new != NULL ? new : old, new == NULL);
 }
 
 static void changed_workload(void *ctx, const void *old, const void *new)

@@ -14,7 +14,7 @@ struct world;
 struct world_events { /* from the loop; objects valid during the call */
     void (*rotation)(void *ctx, const struct rotation_object *old,
                      const struct rotation_object *new);
-    void (*config_map)(void *ctx, const struct config_map_object *object);
+    void (*config_map)(void *ctx, const struct config_map_object *object, bool gone);
     void (*workload)(void *ctx, const struct workload_object *object);
     void (*pod)(void *ctx, const struct pod_object *pod);
     void (*synced)(void *ctx); /* each time a watcher becomes synced */

@@ -112,7 +112,7 @@ struct http_curl_options {
  * the process (sandbox_early). */
 struct http_port *http_curl_new(struct loop *loop, const struct http_curl_options *options,
                                 struct err *err);
-void http_curl_free(struct http_port *port);
+void http_curl_free(struct http_port *vtable);
 
 /* Percent-encodes everything but RFC 3986 unreserved characters. */
 struct buf;

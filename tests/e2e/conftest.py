@@ -3,8 +3,11 @@
 import os
 import pathlib
 import shutil
+import sys
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from harness import CLUSTER, IMAGE, ROOT, Http, Kube, fresh_namespace, installed, run
 

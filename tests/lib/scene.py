@@ -140,8 +140,9 @@ class Scene:
         return self.wait_ready(name, seconds)
 
     def events(self, reason=None, name="prod"):
-        items = self.kube.events.list_namespaced_event(self.namespace).items
-        return [e for e in items if e.regarding.name == name and reason in (None, e.reason)]
+        """By the core API: the client refuses Events of the newer one that Kubernetes' own controllers leave without eventTime."""
+        items = self.kube.core.list_namespaced_event(self.namespace, field_selector=f"involvedObject.name={name}").items
+        return [e for e in items if reason in (None, e.reason)]
 
     # -- what is published --
 

@@ -9,15 +9,14 @@ import subprocess
 import time
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 
 from verifier_helpers import ISSUER, b64url, ec_key, manifest, rsa_key, run
 
 
 def sign_raw(key, header, payload):
     """A token of any header and payload bytes, RS256 by this key."""
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import padding
     text = f"{b64url(header)}.{b64url(payload)}"
     return f"{text}.{b64url(key.private.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
@@ -49,6 +48,18 @@ def test_every_algorithm(mount, serve, edward, alg):
     key = edward if alg == "EdDSA" else ec_key("k", alg, curve) if curve else rsa_key("k", alg)
     mount.jwks(key)
     assert serve().verify(key.token())[0] == 200
+
+
+def test_pss_salt_is_as_long_as_the_digest(mount, serve):
+    """RFC 7518 section 3.5: nothing else is PS256."""
+    key = rsa_key("k", "PS256")
+    mount.jwks(key)
+    server = serve()
+    text = ".".join(key.token().split(".")[:2])
+    for length, expected in ((32, 200), (20, 401), (0, 401), (padding.PSS.MAX_LENGTH, 401)):
+        pss = padding.PSS(padding.MGF1(hashes.SHA256()), length)
+        signature = b64url(key.private.sign(text.encode(), pss, hashes.SHA256()))
+        assert server.verify(f"{text}.{signature}")[0] == expected, length
 
 
 def test_exp_and_nbf_have_five_seconds(server, first):
@@ -191,6 +202,7 @@ def test_reload_of_plain_files(tmp_path, serve, mount, first, second):
 def test_reload_finds_a_directory_that_was_replaced(mount, serve, first, second):
     mount.jwks(first)
     server = serve("--reload")
+    time.sleep(0.5)  # the look just after the start is over: only the one each 5 s can find it
     old = mount.path.rename(mount.path.with_name("old"))
     mount.path.mkdir()
     mount.number = 0
@@ -429,6 +441,10 @@ def test_a_body_in_pieces(server, first):
 
 def test_connections_are_bounded(server, first):
     idle = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(200)]
+    time.sleep(0.5)
+    folder = f"/proc/{server.process.pid}/fd"
+    sockets = [fd for fd in os.listdir(folder) if os.readlink(f"{folder}/{fd}").startswith("socket:")]
+    assert 100 < len(sockets) <= 128 + 1, "128 connections and the listener"
     for connection in idle:
         connection.close()
     end = time.monotonic() + 10
