@@ -123,10 +123,21 @@ def test_default_values_render_what_they_should(render):
     assert made.kinds() == ["ClusterRole", "ClusterRoleBinding", "Deployment", "FlowSchema", "PodDisruptionBudget", "Role",
                             "RoleBinding", "Service", "ServiceAccount", "ValidatingAdmissionPolicy",
                             "ValidatingAdmissionPolicyBinding"]
-    assert made.args == ["--namespace=keyturn-system", "--listen=0.0.0.0:8080", "--leader-elect=true", "--lease-name=keyturn",
+    assert made.args == ["run", "--namespace=keyturn-system", "--listen=0.0.0.0:8080", "--leader-elect=true", "--lease-name=keyturn",
                          "--log-format=json", "--log-level=info", "--settle=5", "--resync=5m",
                          "--fence-policy=keyturn-fence-secrets"]
     assert made.get("Deployment")["spec"]["replicas"] == 2
+
+
+def test_flags_are_the_programs_own(render):
+    """Every flag that the chart passes stands in the program's help; the ones it leaves out have a default that fits a pod."""
+    text = (ROOT / "cmd" / "keyturn" / "flags.c").read_text()
+    known = set(re.findall(r'"  (--[a-z-]+)', text))
+    passed = {arg.split("=")[0] for values in ({}, {"watchNamespaces": ["a"]}, {"fence": {"enabled": False}})
+              for arg in render(values).args if arg.startswith("--")}
+    assert passed <= known
+    assert known - passed == {"--kubeconfig", "--identity", "--version"}
+    assert "keyturn run [flags]" in text and render().args[0] == "run"
 
 
 def test_rights_are_exactly_these(render):

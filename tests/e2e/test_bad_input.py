@@ -288,7 +288,7 @@ def test_status_and_printer_columns(admin, kubectl, namespace, crd):
     ({"keys": [{"kid": "k", "state": "DISABLED"}]}, "supported values: \"ACTIVE\", \"PASSIVE\", \"LEAVING\", \"HELD\""),
     ({"keys": [{"kid": "k", "announced": [f"{n}d" for n in range(10)]}]}, "must have at most 9 items"),
     ({"consumers": [{"name": "a", "state": "Done"}]}, "supported values: \"UpToDate\", \"Applying\", \"Rolling\", \"Failed\""),
-    ({"consumers": [{"name": "a"}, {"name": "a"}]}, "Duplicate value"),
+    ({"consumers": [{"state": "UpToDate"}]}, "name: Required value"),
     ({"consumers": [{"name": f"c{n}"} for n in range(301)]}, "must have at most 300 items"),
     ({"conditions": [{"type": "Ready", "status": "Yes", "reason": "R", "message": "", "lastTransitionTime": "2026-01-02T03:04:05Z"}]},
      "supported values: \"True\", \"False\", \"Unknown\""),
