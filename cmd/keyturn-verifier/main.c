@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include "codec/json.h"
 #include "flags.h"
 #include "io/loop.h"
+#include "io/sandbox.h"
 #include "keyring.h"
 #include "obs/log.h"
 #include "serve.h"
@@ -64,16 +62,6 @@ static int check(const struct flags *flags, const struct keyring *ring)
     return result == 0 ? EXIT_GOOD : EXIT_REFUSED;
 }
 
-/* Tokens pass through this memory. */
-static void keep_memory_private(void)
-{
-    struct rlimit none = {0, 0};
-    (void)setrlimit(RLIMIT_CORE, &none);
-    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    (void)signal(SIGPIPE, SIG_IGN);
-}
-
 int main(int argc, char **argv)
 {
     struct flags flags;
@@ -82,7 +70,9 @@ int main(int argc, char **argv)
     uint32_t seed = 0;
     int status = EXIT_TROUBLE;
 
-    keep_memory_private();
+    if (sandbox_early(&err) != 0) { /* tokens pass through this memory */
+        return trouble(&err);
+    }
     if (flags_parse(argc, argv, &flags, &status) != 0) {
         return status;
     }

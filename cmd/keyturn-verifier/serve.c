@@ -9,6 +9,7 @@
 #include <libwebsockets.h>
 #include "base/buf.h"
 #include "io/loop.h"
+#include "io/sandbox.h"
 #include "obs/log.h"
 #include "verify.h"
 #include "watch.h"
@@ -432,7 +433,7 @@ static int start(struct server *s, struct err *err)
             return err_set(err, ERR_NO_MEMORY, "out of memory");
         }
     }
-    return 0;
+    return sandbox_final(err);
 }
 
 int serve(const struct flags *flags, struct keyring *ring, struct err *err)

@@ -61,6 +61,7 @@ static void test_base64url(void **state)
     assert_false(jose_base64url_decode(str_from("Zg=="), out, sizeof(out), &len));
     assert_false(jose_base64url_decode(str_from("Z"), out, sizeof(out), &len));
     assert_false(jose_base64url_decode(str_from("Zm9vY"), out, sizeof(out), &len));
+    assert_false(jose_base64url_decode(str_from("Zm9vA"), out, sizeof(out), &len));
     assert_false(jose_base64url_decode(str_from("Zh"), out, sizeof(out), &len)); /* unused bits */
     assert_false(jose_base64url_decode(str_from("+/8"), out, sizeof(out), &len));
     assert_false(jose_base64url_decode(str_from("Zm 9"), out, sizeof(out), &len));
@@ -258,6 +259,11 @@ static void test_certificates_that_do_not_fit(void **state)
         (struct jose_jwk){
             .kid = "k", .kty = "RSA", .n = VEC_RSA_N, .e = "AQAB", .x5c = VEC_P384_CERT},
         "\"x5c\": the certificate holds another key");
+    /* Another key of the same kind and size. */
+    refused_jwk(
+        (struct jose_jwk){
+            .kid = "k", .kty = "RSA", .n = RFC7638_N, .e = "AQAB", .x5c = VEC_RSA_CERT_V1},
+        "\"x5c\": the certificate holds another key");
 }
 
 static void test_keys_that_are_refused(void **state)
@@ -310,6 +316,17 @@ static void test_keys_that_are_refused(void **state)
     refused_jwk(jwk, "\"RSA-OAEP\"");
     jwk.alg = "ES256";
     refused_jwk(jwk, "does not fit a key of type RSA");
+    jwk.alg = "EdDSA";
+    refused_jwk(jwk, "EdDSA does not fit a key of type RSA");
+    unsigned char n[256];
+    char even[400];
+    size_t len = 0;
+    assert_true(jose_base64url_decode(str_from(VEC_RSA_N), n, sizeof(n), &len));
+    n[255] &= 0xfe;
+    jose_base64url(n, len, even);
+    jwk = rsa;
+    jwk.n = even;
+    refused_jwk(jwk, "modulus is even");
 }
 
 static void test_curves_that_are_refused(void **state)
@@ -320,6 +337,8 @@ static void test_curves_that_are_refused(void **state)
     struct jose_jwk jwk = ec;
     jwk.alg = "ES256";
     refused_jwk(jwk, "ES256 does not fit a key of type P-384");
+    jwk.alg = "PS384";
+    refused_jwk(jwk, "PS384 does not fit a key of type P-384");
     jwk = ec;
     jwk.crv = "secp256k1";
     refused_jwk(jwk, "\"crv\" must be P-256");
@@ -402,6 +421,14 @@ static void test_spki_that_is_refused(void **state)
     refused_spki(VEC_SECP256K1_SPKI, "secp256k1");
     refused_spki(VEC_DSA_SPKI, "unknown type");
     refused_spki(VEC_P384_SPKI_EXPLICIT, "does not name its curve");
+    /* One byte behind it. */
+    unsigned char der[512];
+    char text[1024];
+    size_t len = 0;
+    assert_true(jose_base64_decode(str_from(VEC_RSA_SPKI), der, sizeof(der) - 1, &len));
+    der[len] = 0;
+    jose_base64(der, len + 1, text);
+    refused_spki(text, "no DER SubjectPublicKeyInfo");
     struct err err = {0};
     assert_null(jose_key_from_spki(NULL, NULL, VEC_RSA_SPKI, NULL, NULL, &err));
     assert_non_null(strstr(err.msg, "kid"));

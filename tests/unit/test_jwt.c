@@ -111,6 +111,19 @@ static void test_other_signatures(void **state)
                                     .kid = "k", .kty = "OKP", .crv = "Ed448", .x = VEC_ED448_X}));
 }
 
+/* R and S are as long as the curve's numbers: bytes behind them would be another spelling. */
+static void test_bytes_behind_an_ecdsa_signature(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct jose_key *key = read_jwk((struct jose_jwk){
+        .kid = "k", .kty = "EC", .crv = "P-384", .x = VEC_P384_X, .y = VEC_P384_Y});
+    assert_int_equal(verify(VEC_ES384, key, &err), 0);
+    assert_int_equal(verify(VEC_ES384 "AAAA", key, &err), -1);
+    assert_int_equal(err.class, ERR_AUTH);
+    jose_key_unref(key);
+}
+
 static void test_signature_of_another_algorithm_or_key(void **state)
 {
     (void)state;
@@ -235,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rfc_signatures),
         cmocka_unit_test(test_other_signatures),
+        cmocka_unit_test(test_bytes_behind_an_ecdsa_signature),
         cmocka_unit_test(test_signature_of_another_algorithm_or_key),
         cmocka_unit_test(test_tokens_that_cannot_be_read),
         cmocka_unit_test(test_parts_of_a_token),

@@ -433,13 +433,13 @@ static void test_same_bytes_whatever_the_order(void **state)
 static void test_digest_tells_names_from_bytes(void **state)
 {
     (void)state;
-    char digests[5][JOSE_HASH_TEXT];
-    const struct trust_file lists[5][2] = {
+    char digests[6][JOSE_HASH_TEXT];
+    const struct trust_file lists[6][2] = {
         {{"ab", {"c", 1}}, {"d", {"", 0}}},     {{"a", {"bc", 2}}, {"d", {"", 0}}},
         {{"ab", {"c", 1}}, {"", {"d", 1}}},     {{"ab", {"", 0}}, {"c", {"d", 1}}},
-        {{"ab", {"c\0", 2}}, {"d", {NULL, 0}}},
+        {{"ab", {"c\0", 2}}, {"d", {NULL, 0}}}, {{"ac", {"c", 1}}, {"d", {"", 0}}},
     };
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < 6; i++) {
         trust_files_digest(&(struct trust_files){lists[i], 2, 0}, digests[i]);
         assert_int_equal(strlen(digests[i]), 43);
         for (size_t j = 0; j < i; j++) {
@@ -509,6 +509,7 @@ static void test_object_too_large(void **state)
     assert_int_equal(trust_render(&set, FORMATS_DEFAULT, &f->arena, &files, &err), -1);
     assert_int_equal(err.class, ERR_LIMIT);
     assert_non_null(strstr(err.msg, "publish fewer formats"));
+    assert_true(f->arena.used_bytes < 2 * LIMIT_OBJECT_BYTES); /* and nothing more was kept */
     assert_int_equal(trust_render(&set, FORMAT_JWKS | FORMAT_PEM, &f->arena, &files, &err), 0);
     assert_int_equal(files.count, LIMIT_KEYS + 3);
     free(cert);

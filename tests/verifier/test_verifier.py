@@ -480,6 +480,7 @@ def test_memory_is_private(server):
     with open(f"/proc/{server.process.pid}/status", encoding="utf-8") as lines:
         status = {name: rest.strip() for name, rest in (line.split(":", 1) for line in lines)}
     assert status["NoNewPrivs"] == "1" and status["Threads"] == "1"
+    assert status["Seccomp"] == "2"
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT"])
