@@ -125,8 +125,8 @@ static void test_duration_parse(void **state)
         "9223372036854775807m",
         "99999999999999999999s",
         "9223372036854775807s1s",
-        "1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1"
-        "s"};
+        "1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s1s",
+    };
     assert_false(date_duration_parse(NULL, &value));
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_false(date_duration_parse(bad[i], &value));

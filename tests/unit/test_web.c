@@ -349,38 +349,6 @@ static void test_large_page_and_slow_reader(void **state)
     assert_true(s->longest_gap_ms < 1500); /* sanitizers and a busy machine; blocked would be 5 s */
 }
 
-static void client_that_brings_readers(struct scene *s)
-{
-    int fds[9];
-    for (int n = 0; n < 9; n++) {
-        fds[n] = dial(s->port, 4096);
-        say(fds[n], REQUEST("GET", "/metrics"));
-        hear_answer(fds[n], &s->seen[n], false);
-    }
-    ask(s, 10, REQUEST("GET", "/healthz"));
-    for (int n = 0; n < 9; n++)
-        close(fds[n]);
-    for (int n = 0; n < 50; n++) { /* until their ends have been noticed */
-        buf_clear(&s->seen[11]);
-        ask(s, 11, REQUEST("GET", "/metrics"));
-        if (strncmp(buf_text(&s->seen[11]), "HTTP/1.1 200", 12) == 0)
-            break;
-        usleep(20000);
-    }
-}
-
-static void test_few_pages_at_a_time(void **state)
-{
-    struct scene *s = *state;
-    s->page_bytes = 8 << 20;
-    play(s, client_that_brings_readers);
-    for (int n = 0; n < 8; n++)
-        assert_status(&s->seen[n], "200");
-    assert_status(&s->seen[8], "503");
-    assert_status(&s->seen[10], "200");
-    assert_status(&s->seen[11], "200");
-}
-
 static void client_with_many_connections(struct scene *s)
 {
     int fds[70];
@@ -489,7 +457,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_why_not, setup, teardown),
         cmocka_unit_test_setup_teardown(test_keep_alive, setup, teardown),
         cmocka_unit_test_setup_teardown(test_large_page_and_slow_reader, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_few_pages_at_a_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_connections_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nonsense, setup, teardown),
         cmocka_unit_test(test_listen_addresses),
