@@ -22,6 +22,15 @@ static bool is_lost_handshake(const struct http_call *call, CURLcode result)
     return false;
 }
 
+/* TLS 1.3 finishes the handshake before the server has judged our certificate: its refusal comes as
+ * a failed read, again told apart by words alone. */
+static bool is_late_refusal(const struct http_call *call, CURLcode result)
+{
+    return (result == CURLE_RECV_ERROR || result == CURLE_SEND_ERROR) &&
+           strstr(call->curl_text, "SSL routines") != NULL &&
+           strstr(call->curl_text, " alert ") != NULL;
+}
+
 static void explain_connect(const struct http_call *call, struct err *err)
 {
     long os_error = 0;
@@ -76,10 +85,10 @@ void http_error_explain(const struct http_call *call, CURLcode result, struct er
         explain_connect(call, err);
     else if (result == CURLE_OPERATION_TIMEDOUT)
         err_set(err, ERR_TIMEOUT, "%s to %s: %s", call->method, call->peer, words);
-    else if (is_lost(result) || is_lost_handshake(call, result))
+    else if ((is_lost(result) && !is_late_refusal(call, result)) || is_lost_handshake(call, result))
         err_set(err, ERR_TRANSIENT, "%s to %s: connection lost before the whole answer: %s",
                 call->method, call->peer, words);
-    else if (is_tls(result))
+    else if (is_tls(result) || is_late_refusal(call, result))
         err_set(err, ERR_TLS, "%s to %s: TLS: %s; check CA bundle, certificate and name",
                 call->method, call->peer, words);
     else if (is_nonsense(result))

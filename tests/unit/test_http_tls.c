@@ -183,6 +183,11 @@ static void test_connections_do_not_cross(void **state)
 static void test_client_certificate(void **state)
 {
     struct rig *rig = *state;
+    /* First, because libcurl tells connections apart by the certificate, not by its key. */
+    const struct http_tls broken = {.ca_pem = rig->ca.cert_pem,
+                                    .cert_pem = rig->client_cert.cert_pem,
+                                    .key_pem = rig->other_ca.key_pem};
+    expect_tls_error(rig, &broken, "key");
     const struct http_tls with = {.ca_pem = rig->ca.cert_pem,
                                   .cert_pem = rig->client_cert.cert_pem,
                                   .key_pem = rig->client_cert.key_pem};
@@ -191,14 +196,9 @@ static void test_client_certificate(void **state)
     struct fetch f = {0};
     get(rig, &f, "/ok", &without);
     assert_int_equal(f.status, 0);
-    assert_int_not_equal(f.err.class, ERR_NONE);
-    fetch_release(&f);
-    const struct http_tls broken = {.ca_pem = rig->ca.cert_pem,
-                                    .cert_pem = rig->client_cert.cert_pem,
-                                    .key_pem = rig->other_ca.key_pem};
-    get(rig, &f, "/ok", &broken);
-    assert_int_equal(f.err.class, ERR_TLS);
-    assert_null(strstr(f.err.msg, "PRIVATE"));
+    /* TLS 1.3: the server's alert, unless its closing the connection was faster. */
+    if (f.err.class != ERR_TRANSIENT)
+        assert_int_equal(f.err.class, ERR_TLS);
     fetch_release(&f);
 }
 
