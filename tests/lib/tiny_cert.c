@@ -20,8 +20,11 @@ static char *take(BIO *bio)
 {
     char *data = NULL;
     long len = BIO_get_mem_data(bio, &data);
-    char *text = strndup(data, (size_t)len);
-    need(text != NULL, "strndup");
+    need(len >= 0, "BIO_get_mem_data");
+    char *text = malloc((size_t)len + 1); /* the BIO's bytes have no NUL at their end */
+    need(text != NULL, "malloc");
+    memcpy(text, data, (size_t)len);
+    text[len] = '\0';
     BIO_free(bio);
     return text;
 }
