@@ -258,6 +258,8 @@ static void pass(struct controller *c, const char *key)
     char namespace[LIMIT_NAME + 1];
     const char *name;
     split_key(key, namespace, &name);
+    if (!world_synced_in(c->world, namespace))
+        return; /* begin() comes back to it */
     const struct rotation_object *object = world_rotation(c->world, namespace, name);
     int64_t started_us = loop_wall_us();
     c->pass_wall_s = started_us / 1000000;
@@ -373,8 +375,6 @@ static void begin(struct controller *c)
 {
     size_t it[3] = {0};
     const struct rotation_object *object;
-    if (!c->leading || c->stopping || !world_synced(c->world))
-        return;
     while ((object = world_next_rotation(c->world, it)) != NULL)
         due_object(c, &object->meta, 0);
 }
@@ -408,9 +408,8 @@ static void leadership(void *ctx, bool leading)
 static void world_became_synced(void *ctx)
 {
     struct controller *c = ctx;
-    if (!world_synced(c->world))
-        return;
-    log_info("in step with the cluster", LOG_NUMBER("at_ms", loop_now_ms(c->loop)));
+    if (world_synced(c->world))
+        log_info("in step with the cluster", LOG_NUMBER("at_ms", loop_now_ms(c->loop)));
     begin(c);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/limits.h"
+#include "base/str.h"
 #include "codec/rotation_codec.h"
 
 enum room {
@@ -14,7 +15,8 @@ enum room {
     ROOM_COUNT = ROOM_WORKLOADS + WORKLOAD_KIND_COUNT
 };
 
-struct scope { /* one namespace, or all */
+struct scope {
+    const char *namespace; /* NULL: all */
     struct watcher *rooms[ROOM_COUNT];
 };
 
@@ -166,9 +168,10 @@ struct world *world_new(struct kube *kube, struct loop *loop, const char *const 
     if (w->scopes == NULL)
         goto fail;
     for (size_t s = 0; s < w->scopes_count; s++) {
+        w->scopes[s].namespace = namespaces_count > 0 ? namespaces[s] : NULL;
         for (size_t r = 0; r < ROOM_COUNT; r++) {
             struct watcher_class class = classes[r];
-            class.namespace = namespaces_count > 0 ? namespaces[s] : NULL;
+            class.namespace = w->scopes[s].namespace;
             class.synced = on_synced;
             class.ctx = w;
             w->scopes[s].rooms[r] = watcher_new(kube, loop, &class);
@@ -200,13 +203,28 @@ void world_free(struct world *w)
     free(w);
 }
 
+static bool scope_synced(const struct scope *scope)
+{
+    for (size_t r = 0; r < ROOM_COUNT; r++)
+        if (!watcher_synced(scope->rooms[r]))
+            return false;
+    return true;
+}
+
 bool world_synced(const struct world *w)
 {
     for (size_t s = 0; s < w->scopes_count; s++)
-        for (size_t r = 0; r < ROOM_COUNT; r++)
-            if (!watcher_synced(w->scopes[s].rooms[r]))
-                return false;
+        if (!scope_synced(&w->scopes[s]))
+            return false;
     return true;
+}
+
+bool world_synced_in(const struct world *w, const char *namespace)
+{
+    for (size_t s = 0; s < w->scopes_count; s++)
+        if (w->scopes[s].namespace == NULL || text_eq(w->scopes[s].namespace, namespace))
+            return scope_synced(&w->scopes[s]);
+    return false;
 }
 
 void world_explain(const struct world *w, struct buf *why)

@@ -26,6 +26,9 @@ struct world *world_new(struct kube *kube, struct loop *loop, const char *const 
 void world_start(struct world *w);
 void world_free(struct world *w);
 bool world_synced(const struct world *w);
+/* Everything of this namespace is listed. Until then nothing may be decided about it: an object not
+ * listed yet looks like one that does not exist. */
+bool world_synced_in(const struct world *w, const char *namespace);
 /* Names the first watch that is not synced and why, for /readyz. */
 void world_explain(const struct world *w, struct buf *why);
 
