@@ -126,6 +126,10 @@ def make_realm():
 def install():
     repository, tag = IMAGE.rsplit(":", 1)
     with Step("helm install keyturn charts/keyturn"):
+        # The chart gives a right in this namespace: to read the credentials by their name.
+        existing = run("kubectl", "create", "namespace", NAMESPACE, check=False)
+        if existing.returncode != 0 and "AlreadyExists" not in existing.stderr:
+            raise Failed(existing.stderr)
         run("helm", "upgrade", "--install", "keyturn", ROOT / "charts/keyturn", "--namespace", "keyturn", "--create-namespace",
             "--set", f"image.repository={repository},image.tag={tag},image.pullPolicy=IfNotPresent",
             "--set", f"credentialSecrets[0].namespace={NAMESPACE},credentialSecrets[0].name=keyturn-keycloak", "--wait", "--timeout", "4m")
@@ -215,9 +219,6 @@ def generations():
 def publish(realm):
     keycloak_url = os.environ["KEYCLOAK_URL"] if OWN else "http://keycloak.keycloak.svc:8080"
     with Step("apply a KeyRotation and three consumers: api and broker read a Secret, gateway a ConfigMap"):
-        existing = run("kubectl", "create", "namespace", NAMESPACE, check=False)
-        if existing.returncode != 0 and "AlreadyExists" not in existing.stderr:
-            raise Failed(existing.stderr)
         # A namespace of an earlier demo holds the keys of an earlier realm: begin anew.
         kubectl("delete", "keyrotation", "--all", "-n", NAMESPACE)
         kubectl("delete", "deployment,statefulset,secret,configmap", "--all", "-n", NAMESPACE, "--wait=true")
