@@ -6,6 +6,7 @@ Run by hack/demo/demo. KEYTURN_CLUSTER=N (default 5) is the test cluster's numbe
 then IMAGE, KEYCLOAK_URL, KEYCLOAK_ADMIN and KEYCLOAK_ADMIN_PASSWORD say what to use there.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -13,6 +14,8 @@ import subprocess
 import sys
 import threading
 import time
+
+import requests
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
@@ -187,19 +190,37 @@ def pods(app):
             and any(c["type"] == "Ready" and c["status"] == "True" for c in p["status"].get("conditions", []))]
 
 
-def verify(app, token):
-    """Asks a pod of the app whether it accepts the token."""
+@contextlib.contextmanager
+def port_of(app):
+    """A port of this machine that leads to a pod of the app: kubectl port-forward, which every cluster offers."""
     pod = wait_for(f"a ready pod of {app}", lambda: pods(app), 60)[0]
-    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/verify"
-    return run("kubectl", "create", "--raw", path, "-f", "-", stdin=token, check=False).returncode == 0
+    with subprocess.Popen(["kubectl", "port-forward", "-n", NAMESPACE, f"pod/{pod}", ":8080"], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as forward:
+        try:
+            said = forward.stdout.readline()
+            if "127.0.0.1:" not in said:
+                raise Failed(f"kubectl port-forward to pod {pod}: {said}{forward.stdout.read()}")
+            yield said.split("127.0.0.1:")[1].split()[0]
+        finally:
+            forward.terminate()
+
+
+def verify(app, tokens):
+    """Asks a pod of the app which of the tokens it accepts."""
+    with port_of(app) as port:
+        answers = [requests.post(f"http://127.0.0.1:{port}/verify", data=token, timeout=10, proxies={"http": None}) for token in tokens]
+    unexpected = [answer.status_code for answer in answers if answer.status_code not in (200, 401)]
+    if unexpected:
+        raise Failed(f"a pod of {app} answered {unexpected} to POST /verify")
+    return [answer.status_code == 200 for answer in answers]
 
 
 def check_tokens(tokens):
     """tokens: name -> (token, should it be accepted). Every consumer is asked."""
-    for name, (token, expected) in tokens.items():
-        answers = {app: verify(app, token) for app in ("api", "gateway", "broker")}
-        words = ", ".join(f"{app} {'accepts' if yes else 'refuses'}" for app, yes in answers.items())
-        right = all(yes == expected for yes in answers.values())
+    answers = {app: verify(app, [token for token, _ in tokens.values()]) for app in ("api", "gateway", "broker")}
+    for i, (name, (_, expected)) in enumerate(tokens.items()):
+        words = ", ".join(f"{app} {'accepts' if said[i] else 'refuses'}" for app, said in answers.items())
+        right = all(said[i] == expected for said in answers.values())
         print(f"  {GREEN if right else RED}{'ok ' if right else 'BAD'}{END} {name}: {words}", flush=True)
         if not right:
             raise Failed(f"{name} should be {'accepted' if expected else 'refused'} by every consumer")
