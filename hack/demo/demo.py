@@ -134,7 +134,7 @@ def install():
         if existing.returncode != 0 and "AlreadyExists" not in existing.stderr:
             raise Failed(existing.stderr)
         run("helm", "upgrade", "--install", "keyturn", ROOT / "charts/keyturn", "--namespace", "keyturn", "--create-namespace",
-            "--set", f"image.repository={repository},image.tag={tag},image.pullPolicy=IfNotPresent",
+            "--set", f"image.repository={repository},image.tag={tag},image.pullPolicy=IfNotPresent,settle=2",
             "--set", f"credentialSecrets[0].namespace={NAMESPACE},credentialSecrets[0].name=keyturn-keycloak", "--wait", "--timeout", "4m")
 
 
