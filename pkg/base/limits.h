@@ -6,7 +6,8 @@
 
 #define LIMIT_BUF (16UL << 20)        /* default ceiling of a buffer: a full page of pods fits */
 #define LIMIT_ARENA (32UL << 20)      /* default ceiling of an arena */
-#define LIMIT_WATCH_FRAME (4UL << 20) /* one watch event; an object is at most 1.5 MiB in etcd */
+/* One watch event. An object is at most 1.5 MiB in etcd, but Go's JSON writes '<' in six bytes. */
+#define LIMIT_WATCH_FRAME (10UL << 20)
 #define LIMIT_LIST_PAGE (16UL << 20)  /* one page of a list */
 #define LIMIT_ANSWER (2UL << 20)      /* any other answer of the API server */
 #define LIMIT_KEYCLOAK_ANSWER (1UL << 20) /* keys, components, JWKS, discovery, token */
@@ -24,6 +25,6 @@
 #define LIMIT_CA_BUNDLE (512UL << 10)
 #define LIMIT_ROTATIONS 5000 /* KeyRotations held */
 #define LIMIT_WORKLOADS 50000
-#define LIMIT_PODS 200000
+#define LIMIT_PODS 50000 /* about 1 KiB each, in a container of 128 MiB */
 
 #endif

@@ -227,7 +227,8 @@ json_t *json_load(struct str text, bool strip_managed, const char *what, struct 
         goto out;
     }
     struct str rest = scan.copied > 0 ? buf_view(&scan.kept) : text;
-    tree = json_loadb(rest.data, rest.len, JSON_REJECT_DUPLICATES, &why);
+    size_t flags = JSON_REJECT_DUPLICATES | (strip_managed ? JSON_ALLOW_NUL : 0);
+    tree = json_loadb(rest.data, rest.len, flags, &why);
     if (tree == NULL) {
         parse_failed(&why, what, err);
     }
@@ -252,7 +253,13 @@ json_t *json_path(const json_t *root, ...)
 
 const char *json_text(const json_t *object, const char *key)
 {
-    return json_string_value(json_object_get(object, key));
+    return json_text_of(json_object_get(object, key));
+}
+
+const char *json_text_of(const json_t *value)
+{
+    const char *text = json_string_value(value);
+    return text != NULL && strlen(text) == json_string_length(value) ? text : NULL;
 }
 
 int64_t json_number(const json_t *object, const char *key, int64_t otherwise)

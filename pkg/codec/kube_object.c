@@ -125,7 +125,7 @@ static bool term_decode(const json_t *item, struct arena *arena, struct selector
         return false;
     }
     for (size_t i = 0; values != NULL && i < count; i++) {
-        values[i] = arena_strdup(arena, json_string_value(json_array_get(from, i)));
+        values[i] = arena_strdup(arena, json_text_of(json_array_get(from, i)));
         if (values[i] == NULL) {
             return false;
         }
@@ -158,10 +158,10 @@ static bool selector_decode(const json_t *selector, struct arena *arena, struct 
     json_object_foreach((json_t *)(uintptr_t)labels, key, value)
     {
         const char **one = arena_alloc(arena, sizeof(*one));
-        if (one == NULL || !json_is_string(value)) {
+        if (one == NULL || json_text_of(value) == NULL) {
             return false;
         }
-        one[0] = arena_strdup(arena, json_string_value(value));
+        one[0] = arena_strdup(arena, json_text_of(value));
         terms[made++] = (struct selector_term){arena_strdup(arena, key), SELECTOR_IN, one, 1};
     }
     for (size_t i = 0; i < json_array_size(expressions); i++) {
@@ -268,9 +268,9 @@ struct pod_object *pod_new(const json_t *object, struct err *err)
     h->object.labels = labels;
     json_object_foreach((json_t *)(uintptr_t)from, key, value)
     {
-        if (labels != NULL && json_is_string(value)) {
+        if (labels != NULL && json_text_of(value) != NULL) {
             labels[h->object.labels_count++] = (struct label){
-                arena_strdup(&h->arena, key), arena_strdup(&h->arena, json_string_value(value))};
+                arena_strdup(&h->arena, key), arena_strdup(&h->arena, json_text_of(value))};
         }
     }
     if (h->arena.failed) {
@@ -395,7 +395,7 @@ struct config_map_object *config_map_new(const json_t *object, struct err *err)
     if (text_eq(json_text(labels, LABEL_RECORD), "true")) {
         const json_t *record = json_path(object, "data", "record.json", NULL);
         if (json_string_length(record) <= RECORD_MAX) {
-            c->record = arena_strdup(&h->arena, json_string_value(record));
+            c->record = arena_strdup(&h->arena, json_text_of(record));
         }
     }
     if (h->arena.failed) {

@@ -17,7 +17,7 @@ static void find_finalizer(const json_t *meta, struct rotation_object *r)
     const json_t *list = json_object_get(meta, "finalizers");
     r->finalizers_count = json_array_size(list);
     for (size_t i = 0; i < r->finalizers_count && !r->finalizer; i++) {
-        r->finalizer = text_eq(json_string_value(json_array_get(list, i)), FINALIZER_PUBLISHED);
+        r->finalizer = text_eq(json_text_of(json_array_get(list, i)), FINALIZER_PUBLISHED);
         r->finalizer_index = i;
     }
 }

@@ -72,12 +72,12 @@ static const char *text_at(struct decoder *d, const json_t *parent, const char *
     if (value == NULL || json_is_null(value)) {
         return NULL;
     }
-    if (!json_is_string(value) || json_string_length(value) == 0 ||
+    if (json_text_of(value) == NULL || json_string_length(value) == 0 ||
         json_string_length(value) > max) {
         reject(d, "%s.%s: write a text of 1 to %zu characters", where, key, max);
         return NULL;
     }
-    return arena_strdup(d->arena, json_string_value(value));
+    return arena_strdup(d->arena, json_text_of(value));
 }
 
 static bool in_set(const char *text, const char *more)
@@ -252,7 +252,7 @@ static void wrapper_decode(struct decoder *d, const json_t *spec, struct rotatio
         add_threshold(d, defaults[i], ret);
     }
     for (size_t i = 0; i < json_array_size(list) && d->error[0] == '\0'; i++) {
-        add_threshold(d, json_string_value(json_array_get(list, i)), ret);
+        add_threshold(d, json_text_of(json_array_get(list, i)), ret);
     }
 }
 
@@ -278,7 +278,7 @@ static unsigned formats_decode(struct decoder *d, const json_t *publish, const c
     unsigned formats = list == NULL ? ALL_FORMATS : 0;
 
     for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *name = json_string_value(json_array_get(list, i));
+        const char *name = json_text_of(json_array_get(list, i));
         unsigned bit = 0;
         for (size_t k = 0; k < ARRAY_LEN(known); k++) {
             bit |= text_eq(name, known[k].name) ? known[k].bit : 0;

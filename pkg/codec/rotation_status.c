@@ -49,7 +49,7 @@ static void key_decode(const json_t *from, struct arena *arena, struct key_statu
         .spki_sha256 = rotation_cut(from, "spkiSHA256", BOUND_SPKI, arena),
     };
     for (size_t i = 0; i < json_array_size(announced); i++) {
-        const char *text = json_string_value(json_array_get(announced, i));
+        const char *text = json_text_of(json_array_get(announced, i));
         bool usable = text != NULL && *text != '\0' && strlen(text) <= BOUND_ANNOUNCED;
         for (size_t k = 0; usable && k < ret->announced_count; k++) {
             usable = !text_eq(text, ret->announced[k]);

@@ -129,6 +129,8 @@ static const struct watcher_class classes[ROOM_COUNT] = {
                    .prefix = "/api/v1",
                    .plural = "pods",
                    .metadata_only = true,
+                   /* A pod that has ended reads nothing; it may lie there for weeks (evicted, jobs). */
+                   .field_selector = "status.phase!=Failed,status.phase!=Succeeded",
                    .objects_max = LIMIT_PODS,
                    .decode = decode_pod,
                    .release = release_pod,

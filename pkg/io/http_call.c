@@ -343,6 +343,22 @@ static void set_tls(struct http_call *call, const struct http_tls *tls)
     }
 }
 
+/* The last moment before a request goes out on a connection, be it a new one, one that waited in
+ * libcurl's queue, or a repetition on a fresh connection: what is late by then is never sent. A
+ * process that was stopped for a minute runs its sockets before its timers. */
+static int on_send_now(void *ctx, char *remote, char *local, int remote_port, int local_port)
+{
+    struct http_call *call = ctx;
+    (void)remote;
+    (void)local;
+    (void)remote_port;
+    (void)local_port;
+    if (loop_clock_ms() < call->start_ms + call->timeout_ms)
+        return CURL_PREREQFUNC_OK;
+    http_call_timed_out(call);
+    return CURL_PREREQFUNC_ABORT;
+}
+
 static void set_connection(struct http_call *call, const char *user_agent)
 {
     long connect_ms = call->timeout_ms < CONNECT_TIMEOUT_MS ? call->timeout_ms : CONNECT_TIMEOUT_MS;
@@ -364,6 +380,8 @@ static void set_connection(struct http_call *call, const char *user_agent)
     SET(call, CURLOPT_SOCKOPTFUNCTION, on_socket);
     SET(call, CURLOPT_WRITEFUNCTION, on_body);
     SET(call, CURLOPT_WRITEDATA, call);
+    SET(call, CURLOPT_PREREQFUNCTION, on_send_now);
+    SET(call, CURLOPT_PREREQDATA, call);
     SET(call, CURLOPT_HEADERFUNCTION, on_header);
     SET(call, CURLOPT_HEADERDATA, call);
 }

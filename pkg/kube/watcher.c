@@ -11,6 +11,7 @@
 #include "informer/informer.h"
 #include "kube/call.h"
 #include "kube/store.h"
+#include "obs/log.h"
 
 #define IDLE_MS 90000 /* bookmarks come about every minute */
 #define STREAM_START_MS 30000
@@ -38,6 +39,7 @@ struct watcher {
     enum informer_end broken_end;
     struct err err;        /* of the last request */
     struct err object_err; /* of the last object that could not be held */
+    enum err_class told;   /* the failure that the log has */
 };
 
 static void on_timer(void *ctx);
@@ -110,6 +112,22 @@ size_t watcher_count(const struct watcher *w)
     return w->store.count;
 }
 
+/* Says in the log what has changed for better or worse since it last did. */
+static void tell(struct watcher *w)
+{
+    const struct err *err = watcher_err(w);
+    if (err->class == w->told)
+        return;
+    w->told = err->class;
+    if (err->class == ERR_NONE)
+        log_info("watch works again", LOG_TEXT("resource", w->class.plural),
+                 LOG_TEXT("namespace", w->class.namespace != NULL ? w->class.namespace : "*"));
+    else
+        log_warn("watch fails", LOG_TEXT("resource", w->class.plural),
+                 LOG_TEXT("namespace", w->class.namespace != NULL ? w->class.namespace : "*"),
+                 LOG_TEXT("error", err->msg));
+}
+
 /* --- objects -------------------------------------------------------------------------------- */
 
 /* A Table or a Status where an object should be, as some proxies and old servers send: not ours. */
@@ -160,6 +178,7 @@ static void schedule(struct watcher *w)
 static void ended(struct watcher *w, enum informer_end end)
 {
     frames_release(&w->frames);
+    tell(w);
     informer_ended(&w->informer, end, loop_clock_ms() - w->sent_ms, w->events);
     schedule(w);
 }
@@ -169,6 +188,9 @@ static enum informer_end end_of(const struct watcher *w, const struct err *err)
     switch (err->class) {
     case ERR_NONE: return INFORMER_END_OK;
     case ERR_GONE: return INFORMER_END_GONE;
+    case ERR_LIMIT:
+        /* A page gets smaller; the same version of a stream would bring the same event again. */
+        return w->step.request == INFORMER_LIST ? INFORMER_END_RETRY : INFORMER_END_GONE;
     case ERR_AUTH:
     case ERR_FORBIDDEN:
     case ERR_NOT_FOUND: return INFORMER_END_REFUSED;
@@ -190,7 +212,6 @@ static enum informer_end end_of(const struct watcher *w, const struct err *err)
     case ERR_TLS:
     case ERR_CONFLICT:
     case ERR_EXISTS:
-    case ERR_LIMIT:
     case ERR_CANCELED:
     case ERR_NO_MEMORY:
     case ERR_BUG: return INFORMER_END_RETRY;
@@ -212,6 +233,8 @@ static int on_frame(void *ctx, struct str text, struct err *err)
         return -1;
     }
     err_clear(&w->err);
+    if (w->told != ERR_NONE)
+        tell(w);
     if (frame.event == WATCH_DELETED)
         remove_object(w, frame.object);
     else if (frame.event != WATCH_BOOKMARK)
@@ -234,6 +257,8 @@ static void on_chunk(void *ctx, struct str chunk)
     if (frames_feed(&w->frames, chunk, on_frame, w, &err) == 0)
         return;
     err_wrap(&err, "watch of %s", w->class.plural);
+    if (err.class == ERR_LIMIT)
+        w->broken_end = end_of(w, &err);
     w->err = err;
     /* The stream is left from the loop, not from inside its own callback. */
     w->broken = true;
@@ -320,6 +345,10 @@ static void build_path(struct watcher *w, struct buf *out)
     if (c->label_selector != NULL) {
         buf_append_text(out, "&labelSelector=");
         http_append_escaped(out, c->label_selector);
+    }
+    if (c->field_selector != NULL) {
+        buf_append_text(out, "&fieldSelector=");
+        http_append_escaped(out, c->field_selector);
     }
 }
 

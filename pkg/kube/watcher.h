@@ -2,7 +2,8 @@
  *
  * watcher: all objects of one resource (of one namespace or of all), kept current by list and
  * watch. Drives an informer and holds the decoded objects. An object that cannot be decoded keeps
- * its former state and is reported. */
+ * its former state. A failure is logged when it begins, when it becomes another one, and when it is
+ * over. */
 #ifndef KEYTURN_KUBE_WATCHER_H
 #define KEYTURN_KUBE_WATCHER_H
 
@@ -19,6 +20,7 @@ struct watcher_class {
     const char *plural;         /* "deployments" */
     const char *namespace;      /* NULL: all */
     const char *label_selector; /* NULL: all; not escaped */
+    const char *field_selector; /* likewise */
     bool metadata_only;
     size_t objects_max; /* above it objects are not held, and reported */
     /* One malloc'ed object whose first member is struct object_meta. */
@@ -39,8 +41,8 @@ void watcher_free(struct watcher *w); /* no callbacks */
 bool watcher_synced(const struct watcher *w);
 /* Last failure, ERR_NONE after a good answer; for /readyz and logs. */
 const struct err *watcher_err(const struct watcher *w);
-/* When the server last said anything (pages, events, bookmarks), on loop_clock_ms; 0 = never. For
- * metrics. */
+/* When the server last said anything (pages, events, bookmarks), on loop_clock_ms; 0 = never. A
+ * watch that works says something every minute. */
 int64_t watcher_heard_ms(const struct watcher *w);
 const void *watcher_get(const struct watcher *w, const char *namespace, const char *name);
 /* Objects of a namespace (NULL: all namespaces are walked):

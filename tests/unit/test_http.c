@@ -419,6 +419,36 @@ static void test_post_is_never_sent_twice(void **state)
     }
 }
 
+/* As when the process is stopped, and goes on a moment later. */
+static void sleep_in_chunk(void *ctx, struct str chunk)
+{
+    (void)ctx;
+    (void)chunk;
+    usleep(100000);
+}
+
+static void test_what_is_late_is_never_sent(void **state)
+{
+    struct rig *rig = *state;
+    const struct http_curl_options one = {.max_connections = {[HTTP_LANE_API] = 1}};
+    struct http_port *http = http_curl_new(rig->loop, &one, NULL);
+    struct fetch late = {0};
+    struct http_request request = request_of(rig, "GET", "/stream");
+    struct http_sink sink = {.on_chunk = sleep_in_chunk};
+    request.idle_timeout_ms = 5000;
+    assert_non_null(http->submit(http, &request, &sink));
+    request = request_of(rig, "PUT", "/ok");
+    request.body = str_from("late");
+    request.timeout_ms = 60;
+    fetch_start(&late, http, rig->loop, &request);
+    fetch_wait(&late);
+    assert_int_equal(late.err.class, ERR_TIMEOUT);
+    run_for(rig->loop, 50);
+    assert_int_equal(tiny_server_requests(rig->server), 1); /* the stream's */
+    fetch_release(&late);
+    http_curl_free(http);
+}
+
 static void test_pure_parts(void **state)
 {
     (void)state;
@@ -480,6 +510,7 @@ int main(void)
         TEST(test_a_stalled_lane_delays_no_other),
         TEST(test_a_hundred_at_once),
         TEST(test_post_is_never_sent_twice),
+        TEST(test_what_is_late_is_never_sent),
         cmocka_unit_test(test_pure_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

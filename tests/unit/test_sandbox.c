@@ -33,8 +33,8 @@
 #define GOOD 7 /* exit status of a child whose checks all held */
 #define NOBODY 65534
 
-/* Runs act in a child behind both steps; the wait status. */
-static int behind_sandbox(int (*act)(void *ctx), void *ctx, bool as_root)
+/* Starts act in a child behind both steps. */
+static pid_t start_behind_sandbox(int (*act)(void *ctx), void *ctx, bool as_root)
 {
     pid_t child = fork();
     assert_true(child >= 0);
@@ -46,6 +46,13 @@ static int behind_sandbox(int (*act)(void *ctx), void *ctx, bool as_root)
             _exit(99);
         _exit(act(ctx));
     }
+    return child;
+}
+
+/* Runs act there; the wait status. */
+static int behind_sandbox(int (*act)(void *ctx), void *ctx, bool as_root)
+{
+    pid_t child = start_behind_sandbox(act, ctx, as_root);
     int status = 0;
     assert_int_equal(waitpid(child, &status, 0), child);
     return status;
@@ -206,8 +213,7 @@ static void test_everyday_life(void **state)
 }
 
 struct servers {
-    int tls_port;
-    int plain_port;
+    int ports_fd; /* where the child reads the two ports, TLS first */
     const char *ca_pem;
 };
 
@@ -229,18 +235,19 @@ static int ask(struct http_port *http, struct loop *loop, const char *url, const
 static int act_requests(void *ctx)
 {
     const struct servers *s = ctx;
+    int ports[2];
     char url[64];
     /* The discard port of a machine that nobody has: no answer from DNS. */
     const struct http_curl_options options = {.dns_servers = "127.0.0.1:9",
                                               .resolve_timeout_ms = 200};
     struct loop *loop = loop_new(NULL);
     struct http_port *http = loop == NULL ? NULL : http_curl_new(loop, &options, NULL);
-    if (http == NULL)
+    if (http == NULL || read(s->ports_fd, ports, sizeof(ports)) != sizeof(ports))
         return 1;
-    snprintf(url, sizeof(url), "https://127.0.0.1:%d/ok", s->tls_port);
+    snprintf(url, sizeof(url), "https://127.0.0.1:%d/ok", ports[0]);
     if (ask(http, loop, url, s->ca_pem) != 200)
         return 2;
-    snprintf(url, sizeof(url), "http://localhost:%d/ok", s->plain_port);
+    snprintf(url, sizeof(url), "http://localhost:%d/ok", ports[1]);
     if (ask(http, loop, url, NULL) != 200)
         return 3;
     if (ask(http, loop, "http://missing.example.test/", NULL) != 53)
@@ -255,12 +262,21 @@ static void test_requests_behind_it(void **state)
     (void)state;
     struct tiny_cert ca = tiny_cert_make(NULL, "test CA", NULL);
     struct tiny_cert cert = tiny_cert_make(&ca, "server", "IP:127.0.0.1");
+    int fds[2];
+    int status = 0;
+    assert_int_equal(pipe(fds), 0);
+    struct servers servers = {.ports_fd = fds[0], .ca_pem = ca.cert_pem};
+    /* Before there are threads: a lock that one of them holds would stay locked in the child. */
+    pid_t child = start_behind_sandbox(act_requests, &servers, false);
     struct tiny_server *tls = tiny_server_start(&cert, NULL);
     struct tiny_server *plain = tiny_server_start(NULL, NULL);
-    struct servers servers = {.tls_port = tiny_server_port(tls),
-                              .plain_port = tiny_server_port(plain),
-                              .ca_pem = ca.cert_pem};
-    expect_good(act_requests, &servers);
+    int ports[2] = {tiny_server_port(tls), tiny_server_port(plain)};
+    assert_int_equal(write(fds[1], ports, sizeof(ports)), sizeof(ports));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), GOOD);
+    close(fds[0]);
+    close(fds[1]);
     tiny_server_stop(tls);
     tiny_server_stop(plain);
     tiny_cert_free(&cert);
