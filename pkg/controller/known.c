@@ -224,8 +224,8 @@ static void follow_disagreement(struct known *known, bool disagrees, const struc
     if (!disagrees)
         known->disagrees_ms = 0;
     else if (known->disagrees_ms == 0)
-        known->disagrees_ms = r->taken_ms;
-    known->disagrees = disagrees && r->taken_ms - known->disagrees_ms >= r->interval_ms;
+        known->disagrees_ms = r->until_ms;
+    known->disagrees = disagrees && r->from_ms - known->disagrees_ms >= r->interval_ms;
 }
 
 static bool fold(struct known *known, const struct known_input *in, struct reading *main)
@@ -242,11 +242,17 @@ static bool fold(struct known *known, const struct known_input *in, struct readi
         .keys = seen->keys,
         .count = seen->count,
         .by_admin = in->by_admin,
-        .complete = fault == NULL && !(in->blocked && !in->by_admin),
+        .unusable = (fault != NULL && fault[0] == '\0') || (in->blocked && !in->by_admin),
+        .partial = fault != NULL,
         .served = in->by_admin && in->jwks != NULL && in->jwks_ok ? served->keys : NULL,
         .served_count = served->count,
-        .taken_ms = main->taken_ms,
+        .from_ms = main->taken_ms,
+        .until_ms = main->taken_ms,
         .interval_ms = in->interval_ms};
+    if (r.served != NULL && in->jwks->taken_ms < r.from_ms)
+        r.from_ms = in->jwks->taken_ms;
+    if (r.served != NULL && in->jwks->taken_ms > r.until_ms)
+        r.until_ms = in->jwks->taken_ms;
     acknowledge_value(seen, known->acknowledge);
     r.acknowledged = known->acknowledge[0] != '\0' && text_eq(in->acknowledge, known->acknowledge);
     struct keyset_key before[LIMIT_KEYS];

@@ -4,9 +4,6 @@
 #include <string.h>
 #include "base/str.h"
 
-/* Polls are jittered by a tenth: a reading this much early is still an interval away. */
-#define INTERVAL_TOLERANCE_PERCENT 80
-
 static int find_seen(const struct keyset_seen *keys, size_t count, const char *kid)
 {
     for (size_t i = 0; i < count; i++)
@@ -81,32 +78,37 @@ static bool missed(const struct keyset_key *key, const struct keyset_reading *r,
                    struct keyset_entry *entry)
 {
     unsigned needed = r->by_admin ? 2 : 3;
-    int64_t apart = r->interval_ms * INTERVAL_TOLERANCE_PERCENT / 100;
     entry->state = KEY_LEAVING;
     entry->misses = key->misses;
     entry->missed_ms = key->missed_ms;
     if (!agrees)
         return true;
-    if (key->misses == 0 || r->taken_ms - key->missed_ms >= apart) {
+    if (key->misses == 0 || r->from_ms - key->missed_ms >= r->interval_ms) {
         entry->misses++;
-        entry->missed_ms = r->taken_ms;
+        entry->missed_ms = r->until_ms;
     }
     return entry->misses < needed;
 }
 
-static void follow_known(const struct keyset_key *known, size_t known_count,
-                         const struct keyset_reading *r, bool disjoint, struct keyset_result *ret)
+/* What becomes of the trusted keys that the reading lacks. */
+static void follow_missing(const struct keyset_key *known, size_t known_count,
+                           const struct keyset_reading *r, struct keyset_result *ret)
 {
     bool agrees = served_agrees(r);
+    bool disjoint = known_count > 0 && !shares_a_kid(known, known_count, r);
     for (size_t i = 0; i < known_count; i++) {
-        struct keyset_entry entry = {.known = (int)i, .seen = -1};
+        struct keyset_entry entry = {(int)i, -1, known[i].state, known[i].misses,
+                                     known[i].missed_ms};
+        bool held = disjoint || known[i].state == KEY_HELD;
         if (find_seen(r->keys, r->count, known[i].kid) >= 0)
             continue; /* put from the reading */
-        if ((disjoint || known[i].state == KEY_HELD) && !r->acknowledged) {
+        if (r->partial) {
+            put(ret, entry);
+        } else if (held && !r->acknowledged) {
             entry.state = KEY_HELD;
             ret->replaced = true;
             put(ret, entry);
-        } else if (r->acknowledged && (disjoint || known[i].state == KEY_HELD)) {
+        } else if (held) {
             ret->shrank = true;
         } else if (missed(&known[i], r, agrees, &entry)) {
             put(ret, entry);
@@ -116,12 +118,25 @@ static void follow_known(const struct keyset_key *known, size_t known_count,
     }
 }
 
+static void follow_seen(const struct keyset_key *known, size_t known_count,
+                        const struct keyset_reading *r, bool add, struct keyset_result *ret)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        int at = find_known(known, known_count, r->keys[i].kid);
+        if (at < 0 && !add)
+            continue;
+        put(ret,
+            (struct keyset_entry){at, (int)i, r->keys[i].active ? KEY_ACTIVE : KEY_PASSIVE, 0, 0});
+        ret->grew = ret->grew || at < 0;
+    }
+}
+
 void keyset_follow(const struct keyset_key *known, size_t known_count,
                    const struct keyset_reading *reading, struct keyset_result *ret)
 {
     memset(ret, 0, sizeof(*ret));
     ret->reused = -1;
-    if (!reading->complete || reading->count == 0) {
+    if (reading->unusable || reading->count == 0) {
         keep_all(known, known_count, ret);
         return;
     }
@@ -131,19 +146,16 @@ void keyset_follow(const struct keyset_key *known, size_t known_count,
         keep_all(known, known_count, ret);
         return;
     }
-    bool disjoint = known_count > 0 && !shares_a_kid(known, known_count, reading);
-    for (size_t i = 0; i < reading->count; i++) {
-        int at = find_known(known, known_count, reading->keys[i].kid);
-        put(ret, (struct keyset_entry){at, (int)i,
-                                       reading->keys[i].active ? KEY_ACTIVE : KEY_PASSIVE, 0, 0});
-        ret->grew = ret->grew || at < 0;
-    }
-    follow_known(known, known_count, reading, disjoint, ret);
-    if (ret->overflow > 0) { /* no room: rather the old set whole than a new one in part */
+    follow_seen(known, known_count, reading, true, ret);
+    follow_missing(known, known_count, reading, ret);
+    if (ret->overflow > 0) {
+        /* No room: rather none of the new keys than some. The old ones may leave, which makes room.
+         */
         size_t overflow = ret->overflow;
-        memset(ret, 0, sizeof(*ret));
-        ret->reused = -1;
-        keep_all(known, known_count, ret);
+        int reused = ret->reused;
+        *ret = (struct keyset_result){.reused = reused, .disagrees = ret->disagrees};
+        follow_seen(known, known_count, reading, false, ret);
+        follow_missing(known, known_count, reading, ret);
         ret->overflow = overflow;
     }
 }

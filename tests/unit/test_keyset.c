@@ -49,11 +49,11 @@ static struct keyset_reading admin(const struct keyset_seen *keys, size_t count,
 {
     return (struct keyset_reading){.keys = keys,
                                    .count = count,
-                                   .complete = true,
                                    .served = keys,
                                    .served_count = count,
                                    .by_admin = true,
-                                   .taken_ms = at_ms,
+                                   .from_ms = at_ms,
+                                   .until_ms = at_ms,
                                    .interval_ms = INTERVAL_MS};
 }
 
@@ -85,10 +85,13 @@ static void shrinks_on_two_readings_apart(void **state)
     struct keyset_reading r = admin((const struct keyset_seen[]){A}, 1, 31000);
     follow(&f, &r);
     assert_int_equal(find(&f, "b")->state, KEY_LEAVING);
-    r.taken_ms = 32000; /* the same moment, asked twice */
+    r.from_ms = r.until_ms = 32000; /* the same moment, asked twice */
     follow(&f, &r);
     assert_non_null(find(&f, "b"));
-    r.taken_ms = 61000;
+    r.until_ms = 62000; /* one half of it is the same moment still */
+    follow(&f, &r);
+    assert_non_null(find(&f, "b"));
+    r.from_ms = 61000;
     follow(&f, &r);
     assert_null(find(&f, "b"));
     assert_true(f.last.shrank);
@@ -102,10 +105,10 @@ static void shrinks_without_admin_on_three(void **state)
     r.by_admin = false;
     r.served = NULL;
     follow(&f, &r);
-    r.taken_ms = 61000;
+    r.from_ms = r.until_ms = 61000;
     follow(&f, &r);
     assert_int_equal(find(&f, "b")->state, KEY_LEAVING);
-    r.taken_ms = 91000;
+    r.from_ms = r.until_ms = 91000;
     follow(&f, &r);
     assert_null(find(&f, "b"));
 }
@@ -151,7 +154,7 @@ static void nothing_changes_on_a_bad_reading(void **state)
     struct followed f = with_ab();
     for (int i = 1; i < 6; i++) {
         struct keyset_reading r = admin((const struct keyset_seen[]){C}, 1, 1000 + i * INTERVAL_MS);
-        r.complete = false;
+        r.unusable = true;
         follow(&f, &r);
         r = admin(NULL, 0, 1000 + i * INTERVAL_MS);
         follow(&f, &r);
@@ -160,12 +163,27 @@ static void nothing_changes_on_a_bad_reading(void **state)
     assert_null(find(&f, "c"));
 }
 
+static void a_partial_reading_only_adds(void **state)
+{
+    (void)state;
+    struct followed f = with_ab();
+    for (int i = 1; i < 6; i++) {
+        struct keyset_reading r = admin((const struct keyset_seen[]){C}, 1, 1000 + i * INTERVAL_MS);
+        r.partial = true;
+        follow(&f, &r);
+    }
+    assert_int_equal(f.count, 3);
+    assert_int_equal(find(&f, "a")->state, KEY_ACTIVE);
+    assert_int_equal(find(&f, "c")->state, KEY_ACTIVE);
+    assert_false(f.last.replaced);
+}
+
 static void a_replaced_set_is_held_until_acknowledged(void **state)
 {
     (void)state;
     struct followed f = with_ab();
     struct keyset_reading r = admin((const struct keyset_seen[]){C}, 1, 31000);
-    for (int i = 0; i < 5; i++, r.taken_ms += INTERVAL_MS)
+    for (int i = 0; i < 5; i++, r.from_ms = r.until_ms += INTERVAL_MS)
         follow(&f, &r);
     assert_int_equal(f.count, 3);
     assert_true(f.last.replaced);
@@ -219,6 +237,10 @@ static void a_set_without_room_stays_whole(void **state)
     assert_int_equal(f.last.overflow, 1);
     assert_int_equal(f.count, 2);
     assert_non_null(find(&f, "b"));
+    r.from_ms = r.until_ms = 61000;
+    follow(&f, &r);
+    assert_int_equal(f.count, LIMIT_KEYS); /* "b" is gone by agreement, which makes room */
+    assert_int_equal(f.last.overflow, 0);
 }
 
 int main(void)
@@ -230,6 +252,7 @@ int main(void)
         cmocka_unit_test(a_key_that_returns_starts_anew),
         cmocka_unit_test(nothing_leaves_without_the_jwks),
         cmocka_unit_test(nothing_changes_on_a_bad_reading),
+        cmocka_unit_test(a_partial_reading_only_adds),
         cmocka_unit_test(a_replaced_set_is_held_until_acknowledged),
         cmocka_unit_test(a_held_key_that_returns_is_trusted_again),
         cmocka_unit_test(a_reused_kid_is_refused_until_acknowledged),
