@@ -9,7 +9,7 @@
 #define NAMESPACE_MAX 63
 #define UID_MAX 128
 #define RESOURCE_VERSION_MAX 64
-#define RECORD_MAX (256UL << 10)
+#define RECORD_MAX (1UL << 20)
 
 /* An object and what its texts live in: given back together. The object comes first, so that a
  * pointer to it is one to its holder. */

@@ -27,6 +27,10 @@
 #define FENCE_RETRY_MS 5000
 #define TRIM_MS 30000    /* freed memory goes back to the system */
 #define POD_DELAY_MS 100 /* pods change in bunches */
+#define WRITES_MAX 64 /* under way: on 16 connections each is answered well within its deadline */
+#define DRAIN_MS 1000 /* for what is under way at the end */
+#define DRAIN_LOOK_MS 20
+#define SILENCE_MS (5 * 60 * 1000LL) /* of a watch: it then shows an old world */
 
 struct controller {
     struct loop *loop;
@@ -40,7 +44,11 @@ struct controller {
     struct workqueue *queue;
     struct map states; /* key to rotation_state */
     struct arena pass_arena;
-    struct loop_timer work_timer, fence_timer, trim_timer;
+    struct loop_timer work_timer, fence_timer, trim_timer, turn_timer, drain_timer;
+    unsigned writes; /* under way */
+    int64_t drain_until_ms;
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
     struct kube_call *fence_call;
     struct err fence_err;
     bool fence_proven, fence_asked;
@@ -117,6 +125,35 @@ bool controller_may_write(const struct controller *c, int timeout_ms)
     return c->lease == NULL || lease_may_write(c->lease, timeout_ms);
 }
 
+bool controller_take_turn(struct controller *c, struct rotation_state *s)
+{
+    if (c->writes >= WRITES_MAX) {
+        s->wants_turn = true;
+        return false;
+    }
+    c->writes++;
+    return true;
+}
+
+void controller_end_turn(struct controller *c)
+{
+    if (c->writes-- == WRITES_MAX && !c->stopping)
+        loop_timer_in(c->loop, &c->turn_timer, 0);
+}
+
+/* There is room for writes again. */
+static void give_turns(void *ctx)
+{
+    struct controller *c = ctx;
+    size_t it = 0;
+    struct rotation_state *s;
+    while ((s = controller_next_state(c, &it)) != NULL) {
+        if (s->wants_turn)
+            controller_due(c, s->key, 0);
+        s->wants_turn = false;
+    }
+}
+
 bool controller_fenced(const struct controller *c, const char **why)
 {
     bool proven = c->options.without_fence || c->fence_proven;
@@ -163,6 +200,7 @@ static struct rotation_state *find_state(struct controller *c, const char *key,
 static void forget(struct controller *c, struct rotation_state *s)
 {
     if (s->events_under_way > 0) { /* its last words are still on their way */
+        events_follow(s);
         controller_due(c, s->key, 500);
         return;
     }
@@ -220,8 +258,10 @@ static const char *reconcile(struct rotation_state *s, const struct rotation_obj
 {
     struct rotation_view view;
     struct rotation_plan plan;
+    events_follow(s);
     if (object->meta.deleting) {
         lifecycle_end(s, object);
+        report_deletion(s, object);
         return "deleting";
     }
     if (object->spec_error == NULL) {
@@ -297,14 +337,41 @@ static void due_object(struct controller *c, const struct object_meta *meta, int
     controller_due(c, key, delay_ms);
 }
 
+/* What a KeyRotation publishes is known before any pass: objects and workloads may be those of
+ * others too. */
+static void note_rotation(struct controller *c, const struct rotation_object *object)
+{
+    char key[LIMIT_NAME * 2 + 2];
+    if (!c->leading || c->stopping || object->meta.deleting || object->spec_error != NULL)
+        return;
+    (void)snprintf(key, sizeof(key), "%s/%s", object->meta.namespace, object->meta.name);
+    struct rotation_state *s = find_state(c, key, object);
+    if (s == NULL || state_index(s, object) != 0)
+        log_error("out of memory", LOG_TEXT("rotation", key));
+}
+
+/* Who publishes what may have changed for all of the namespace. */
+static void due_namespace(struct controller *c, const char *namespace)
+{
+    size_t it = 0;
+    struct rotation_state *s;
+    while ((s = controller_next_state(c, &it)) != NULL)
+        if (text_eq(s->namespace, namespace))
+            controller_due(c, s->key, 0);
+}
+
 static void rotation_changed(void *ctx, const struct rotation_object *old,
                              const struct rotation_object *new)
 {
     struct controller *c = ctx;
     char key[LIMIT_NAME * 2 + 2];
     if (new != NULL) {
-        due_object(c, &new->meta,
-                   old == NULL || old->meta.generation != new->meta.generation ? 0 : 20);
+        bool other_spec = old == NULL || old->meta.generation != new->meta.generation;
+        if (other_spec) {
+            note_rotation(c, new);
+            due_namespace(c, new->meta.namespace);
+        }
+        due_object(c, &new->meta, other_spec ? 0 : 20);
         return;
     }
     (void)snprintf(key, sizeof(key), "%s/%s", old->meta.namespace, old->meta.name);
@@ -312,6 +379,7 @@ static void rotation_changed(void *ctx, const struct rotation_object *old,
     if (s != NULL)
         lifecycle_gone(s, old);
     controller_due(c, key, 0);
+    due_namespace(c, old->meta.namespace);
 }
 
 /* True when the slot's object is this ConfigMap. One that is gone is not waited for any more. */
@@ -375,6 +443,9 @@ static void begin(struct controller *c)
 {
     size_t it[3] = {0};
     const struct rotation_object *object;
+    while ((object = world_next_rotation(c->world, it)) != NULL)
+        note_rotation(c, object);
+    memset(it, 0, sizeof(it));
     while ((object = world_next_rotation(c->world, it)) != NULL)
         due_object(c, &object->meta, 0);
 }
@@ -456,6 +527,31 @@ static void trim(void *ctx)
     loop_timer_in(c->loop, &c->trim_timer, TRIM_MS);
 }
 
+static bool is_busy(struct controller *c)
+{
+    size_t it = 0;
+    struct rotation_state *s;
+    while ((s = controller_next_state(c, &it)) != NULL)
+        if (s->status_call != NULL || s->lifecycle_call != NULL || events_sending(s))
+            return true;
+    return c->writes > 0;
+}
+
+/* Answers to what is under way are waited for, for a moment; then the Lease is given back. */
+static void drain(void *ctx)
+{
+    struct controller *c = ctx;
+    if (is_busy(c) && loop_clock_ms() < c->drain_until_ms) {
+        loop_timer_in(c->loop, &c->drain_timer, DRAIN_LOOK_MS);
+        return;
+    }
+    drop_states(c);
+    if (c->lease != NULL)
+        lease_release(c->lease, c->stopped, c->stopped_ctx);
+    else
+        c->stopped(c->stopped_ctx);
+}
+
 static bool make_parts(struct controller *c)
 {
     struct world_events events = {rotation_changed, config_map_changed,  workload_changed,
@@ -489,6 +585,8 @@ struct controller *controller_new(struct loop *loop, struct http_port *port, str
     c->work_timer = (struct loop_timer){.fire = work, .ctx = c};
     c->fence_timer = (struct loop_timer){.fire = ask_fence, .ctx = c};
     c->trim_timer = (struct loop_timer){.fire = trim, .ctx = c};
+    c->turn_timer = (struct loop_timer){.fire = give_turns, .ctx = c};
+    c->drain_timer = (struct loop_timer){.fire = drain, .ctx = c};
     if (!make_parts(c)) {
         controller_free(c);
         (void)err_set(err, ERR_NO_MEMORY, "out of memory");
@@ -525,14 +623,14 @@ void controller_start(struct controller *c)
 
 void controller_stop(struct controller *c, void (*done)(void *ctx), void *ctx)
 {
-    c->stopping = true;
+    c->stopping = true; /* nothing new is sent */
+    c->stopped = done;
+    c->stopped_ctx = ctx;
+    c->drain_until_ms = loop_clock_ms() + DRAIN_MS;
     loop_timer_cancel(c->loop, &c->work_timer);
+    loop_timer_cancel(c->loop, &c->turn_timer);
     loop_timer_cancel(c->loop, &c->fence_timer);
-    drop_states(c);
-    if (c->lease != NULL)
-        lease_release(c->lease, done, ctx);
-    else
-        done(ctx);
+    drain(c);
 }
 
 void controller_free(struct controller *c)
@@ -542,6 +640,8 @@ void controller_free(struct controller *c)
     loop_timer_cancel(c->loop, &c->work_timer);
     loop_timer_cancel(c->loop, &c->fence_timer);
     loop_timer_cancel(c->loop, &c->trim_timer);
+    loop_timer_cancel(c->loop, &c->turn_timer);
+    loop_timer_cancel(c->loop, &c->drain_timer);
     if (c->queue != NULL)
         drop_states(c);
     kube_cancel(c->fence_call);
@@ -567,8 +667,9 @@ bool controller_ready(void *controller, struct buf *why)
 {
     struct controller *c = controller;
     const char *sentence;
-    if (!world_synced(c->world)) {
-        world_explain(c->world, why);
+    if (!world_some_synced(c->world) ||
+        world_silent_since(c->world, loop_clock_ms() - SILENCE_MS)) {
+        world_explain(c->world, loop_clock_ms() - SILENCE_MS, why);
         return false;
     }
     if (!controller_fenced(c, &sentence)) {

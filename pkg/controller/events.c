@@ -6,36 +6,86 @@
 #include <string.h>
 #include "controller/internal.h"
 #include "obs/log.h"
+#include "workqueue/workqueue.h"
 
 #define EVENTS_UNDER_WAY_MAX 512 /* of one KeyRotation; the rest is said by a later pass */
-#define EVENTS_REMEMBERED_MAX 20000
+#define EVENTS_REMEMBERED_MAX 4096
 #define EVENT_TIMEOUT_MS 10000
+#define RETRY_CAP_MS 60000
+#define TRIES_MAX 30     /* about half an hour: then nobody is helped by it any more */
+#define LAST_TRIES_MAX 3 /* of a KeyRotation that is gone: its namespace may be going too */
 
 /* One Event under way: the map of the state points to it until it is said. */
 struct event_call {
     struct rotation_state *state;
-    struct kube_call *call;
+    struct kube_call *call; /* NULL between two tries */
+    struct buf body;
+    unsigned tries;
+    int64_t retry_ms;
     char name[LIMIT_NAME + 1];
 };
 
 static char said_mark; /* value in the map: the API server has it */
 
+static void call_free(struct event_call *e)
+{
+    kube_cancel(e->call);
+    buf_release(&e->body);
+    free(e);
+}
+
+/* The process need not know for ever what it said: the API server knows by the name. */
+static void forget_said(struct rotation_state *s)
+{
+    size_t it = 0;
+    const char *name;
+    void *mark;
+    while (map_next(&s->events, &it, &name, &mark))
+        if (mark == &said_mark)
+            (void)map_remove(&s->events, name);
+}
+
 static void event_done(void *ctx, const struct kube_answer *answer)
 {
     struct event_call *e = ctx;
     struct rotation_state *s = e->state;
-    bool said = answer->err.class == ERR_NONE || answer->err.class == ERR_EXISTS;
-    bool hopeless = answer->err.class == ERR_FORBIDDEN || answer->err.class == ERR_INVALID;
-    s->events_under_way--;
-    if (said || hopeless)
-        (void)map_put(&s->events, e->name, &said_mark, NULL);
-    else
-        (void)map_remove(&s->events, e->name);
+    struct controller *c = s->controller;
+    enum err_class class = answer->err.class;
+    bool said = class == ERR_NONE || class == ERR_EXISTS;
+    bool hopeless = class == ERR_INVALID || class == ERR_NOT_FOUND;
+    bool gone = world_rotation(controller_world(c), s->namespace, s->name) == NULL;
+    e->call = NULL;
     if (!said)
         log_warn("event not written", LOG_TEXT("rotation", s->key), LOG_TEXT("event", e->name),
                  LOG_TEXT("error", answer->err.msg));
-    controller_due(s->controller, s->key, said ? 50 : 2000);
-    free(e);
+    if (said || hopeless || e->tries >= (gone ? LAST_TRIES_MAX : TRIES_MAX)) {
+        s->events_under_way--;
+        if (said || hopeless) /* nothing makes it better: not again at each pass */
+            (void)map_put(&s->events, e->name, &said_mark, NULL);
+        else
+            (void)map_remove(&s->events, e->name);
+        call_free(e);
+        controller_due(c, s->key, said ? 50 : RETRY_CAP_MS);
+        return;
+    }
+    int64_t delay_ms = workqueue_backoff_ms(e->tries++, RETRY_CAP_MS, controller_random(c));
+    e->retry_ms = controller_now_ms(c) + delay_ms;
+    controller_due(c, s->key, delay_ms);
+}
+
+static int event_post(struct event_call *e)
+{
+    struct buf cleanup_buf path = {0};
+    kube_path(&path, "/apis/events.k8s.io/v1", e->state->namespace, "events", NULL);
+    e->call = kube_submit(controller_kube(e->state->controller),
+                          &(struct kube_request){.method = "POST",
+                                                 .path = buf_text(&path),
+                                                 .body = buf_view(&e->body),
+                                                 .metadata_only = true,
+                                                 .lane = HTTP_LANE_EVENT,
+                                                 .timeout_ms = EVENT_TIMEOUT_MS},
+                          event_done, e);
+    return e->call != NULL ? 0 : -1;
 }
 
 static void event_name(const struct rotation_state *s, const struct event_text *text,
@@ -55,9 +105,6 @@ static void event_name(const struct rotation_state *s, const struct event_text *
 static int event_send(struct rotation_state *s, const struct rotation_object *object,
                       const struct event_text *text, const char *name)
 {
-    struct controller *c = s->controller;
-    struct buf cleanup_buf body = {0};
-    struct buf cleanup_buf path = {0};
     struct event_call *e = calloc(1, sizeof(*e));
     if (e == NULL)
         return -1;
@@ -72,25 +119,16 @@ static int event_send(struct rotation_state *s, const struct rotation_object *ob
                                         .regarding_name = s->name,
                                         .regarding_uid = s->uid,
                                         .regarding_resource_version = object->meta.resource_version,
-                                        .instance = controller_options(c)->identity,
+                                        .instance = controller_options(s->controller)->identity,
                                         .time_us = loop_wall_us()},
-                 &body);
-    kube_path(&path, "/apis/events.k8s.io/v1", s->namespace, "events", NULL);
+                 &e->body);
     if (map_put(&s->events, name, e, NULL) != 0) {
-        free(e);
+        call_free(e);
         return -1;
     }
-    e->call = kube_submit(controller_kube(c),
-                          &(struct kube_request){.method = "POST",
-                                                 .path = buf_text(&path),
-                                                 .body = buf_view(&body),
-                                                 .metadata_only = true,
-                                                 .lane = HTTP_LANE_EVENT,
-                                                 .timeout_ms = EVENT_TIMEOUT_MS},
-                          event_done, e);
-    if (e->call == NULL) {
+    if (event_post(e) != 0) {
         (void)map_remove(&s->events, name);
-        free(e);
+        call_free(e);
         return -1;
     }
     s->events_under_way++;
@@ -105,7 +143,9 @@ bool event_say(struct rotation_state *s, const struct rotation_object *object,
     void *mark = map_get(&s->events, name);
     if (mark != NULL)
         return mark == &said_mark;
-    if (s->events_under_way >= EVENTS_UNDER_WAY_MAX || s->events.count >= EVENTS_REMEMBERED_MAX ||
+    if (s->events.count >= EVENTS_REMEMBERED_MAX)
+        forget_said(s);
+    if (s->events_under_way >= EVENTS_UNDER_WAY_MAX ||
         !controller_may_write(s->controller, EVENT_TIMEOUT_MS / 2))
         return false;
     if (event_send(s, object, text, name) == 0)
@@ -114,16 +154,37 @@ bool event_say(struct rotation_state *s, const struct rotation_object *object,
     return false;
 }
 
+void events_follow(struct rotation_state *s)
+{
+    size_t it = 0;
+    void *mark;
+    int64_t now_ms = controller_now_ms(s->controller);
+    while (s->events_under_way > 0 && map_next(&s->events, &it, NULL, &mark)) {
+        struct event_call *e = mark;
+        if (mark == &said_mark || e->call != NULL || e->retry_ms > now_ms ||
+            !controller_may_write(s->controller, EVENT_TIMEOUT_MS / 2))
+            continue;
+        if (event_post(e) != 0)
+            e->retry_ms = now_ms + RETRY_CAP_MS;
+    }
+}
+
+bool events_sending(const struct rotation_state *s)
+{
+    size_t it = 0;
+    void *mark;
+    while (s->events_under_way > 0 && map_next(&s->events, &it, NULL, &mark))
+        if (mark != &said_mark && ((struct event_call *)mark)->call != NULL)
+            return true;
+    return false;
+}
+
 void events_release(struct rotation_state *s)
 {
     size_t it = 0;
     void *mark;
-    while (map_next(&s->events, &it, NULL, &mark)) {
-        struct event_call *e = mark;
-        if (mark == &said_mark)
-            continue;
-        kube_cancel(e->call);
-        free(e);
-    }
+    while (map_next(&s->events, &it, NULL, &mark))
+        if (mark != &said_mark)
+            call_free(mark);
     map_release(&s->events);
 }

@@ -15,9 +15,14 @@ struct event_text {
     const char *note;
 };
 
-/* Sends it unless this process already did. True once the API server has it. */
+/* Sends it unless this process already did, and again until it is there. True once the API server
+ * has it. */
 bool event_say(struct rotation_state *s, const struct rotation_object *object,
                const struct event_text *text);
+/* A request is under way. */
+bool events_sending(const struct rotation_state *s);
+/* Sends again what is due to be; called at each pass. */
+void events_follow(struct rotation_state *s);
 /* Cancels what is under way and forgets everything. */
 void events_release(struct rotation_state *s);
 

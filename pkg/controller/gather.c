@@ -7,9 +7,14 @@
 #include "controller/internal.h"
 #include "controller/issuer.h"
 
-#define REVERT_BRAKE_MS \
-    (10 * 60 * 1000LL) /* least time between restarts for one hash that somebody takes away */
-#define HASHES_MAX 64  /* objects that one workload may read */
+/* Least time between restarts for one hash that somebody takes away, doubled each time. */
+#define REVERT_BRAKE_MS (10 * 60 * 1000LL)
+#define REVERT_BRAKE_MAX_MS (24 * 3600 * 1000LL)
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
 
 static int64_t to_wall_s(struct controller *c, int64_t mono_ms)
 {
@@ -54,94 +59,190 @@ static enum object_finding find_object(const struct object_slot *o, const struct
     return OBJECT_CURRENT;
 }
 
+static const struct consumer_status *said_of(const struct rotation_object *object,
+                                             const struct object_slot *o)
+{
+    for (size_t i = 0; i < object->status.consumers_count; i++) {
+        const struct consumer_status *said = &object->status.consumers[i];
+        const char *name = strchr(said->object, '/');
+        if (text_eq(said->name, o->consumer) && name != NULL && text_eq(name + 1, o->name) &&
+            text_starts_with(said->object, object_kind_name(o->kind)))
+            return said;
+    }
+    return NULL;
+}
+
+/* Whether status says that an earlier process wrote it, with whatever content. */
+static bool was_published(const struct object_slot *o)
+{
+    struct rotation_state *s = o->state;
+    const struct rotation_object *object =
+        world_rotation(controller_world(s->controller), s->namespace, s->name);
+    const struct consumer_status *said = object != NULL ? said_of(object, o) : NULL;
+    return o->acked_digest[0] != '\0' || (said != NULL && said->trust_hash != NULL);
+}
+
+static void view_secret(const struct rotation_object *object, struct object_slot *o,
+                        const struct rendering *r, struct view_consumer *ret)
+{
+    const struct consumer_status *said = said_of(object, o);
+    if (ret->object == OBJECT_CURRENT) {
+        ret->resync_at_s = to_wall_s(o->state->controller, o->resync_ms);
+    } else if (ret->object == OBJECT_UNKNOWN && r != NULL && said != NULL &&
+               text_eq(said->trust_hash, r->hash)) {
+        /* An earlier process wrote it: it is as good as one of ours that is due to be repaired. */
+        ret->object = OBJECT_CURRENT;
+        ret->resync_at_s = controller_now_s(o->state->controller);
+    }
+}
+
 static void view_consumer(struct rotation_state *s, const struct rotation_object *object, size_t i,
                           const char *issuer, struct view_consumer *ret)
 {
     struct object_slot *o = s->objects[i];
     const struct rendering *r = state_rendering(s, o->formats, issuer);
+    const struct rotation_state *owner = state_owner_of(s, o->kind, o->name);
     *ret = (struct view_consumer){
         .spec = &object->spec.consumers[i],
-        .object = find_object(o, r),
+        .object = owner != NULL ? OBJECT_TAKEN : find_object(o, r),
+        .owner = owner != NULL ? owner->name : NULL,
         .writing = o->call != NULL,
+        .resync_at_s = INT64_MAX,
         .retry_at_s = o->retry_ms > 0 ? to_wall_s(s->controller, o->retry_ms) : 0,
-        .failure = o->failure,
         .workloads = s->uses + s->uses_start[i],
         .workloads_count = s->uses_start[i + 1] - s->uses_start[i],
     };
+    if (o->kind == KIND_SECRET)
+        view_secret(object, o, r, ret);
     /* A ConfigMap seen as wanted, but never written by us, is old enough from the first look on. */
-    if (ret->object == OBJECT_CURRENT && r != NULL && !text_eq(o->acked_digest, r->digest)) {
-        (void)snprintf(o->acked_digest, sizeof(o->acked_digest), "%s", r->digest);
-        o->acked_ms = controller_now_ms(s->controller);
+    if (o->kind == KIND_CONFIG_MAP && ret->object == OBJECT_CURRENT && r != NULL) {
+        if (!text_eq(o->acked_digest, r->digest)) {
+            (void)snprintf(o->acked_digest, sizeof(o->acked_digest), "%s", r->digest);
+            o->acked_ms = controller_now_ms(s->controller);
+        }
+        if (o->call == NULL)
+            state_text(&o->failure, NULL); /* the write of a lost answer came through */
     }
-    if (o->kind == KIND_SECRET && ret->object == OBJECT_CURRENT &&
-        o->resync_ms <= controller_now_ms(s->controller) && o->call == NULL &&
-        o->retry_ms <= controller_now_ms(s->controller))
-        ret->object = OBJECT_UNKNOWN; /* edited, for all we know */
+    ret->failure = o->failure;
 }
 
 /* ---- workloads ---- */
 
+/* What one workload reads: the objects of every KeyRotation of its namespace. */
 struct hash_list {
-    const char *hashes[HASHES_MAX];
-    size_t count;
+    const char **hashes;
+    size_t count, room;
     int64_t ready_ms;
+    const struct object_slot *waits_for;
 };
 
+static void wait_for(struct hash_list *list, const struct object_slot *o)
+{
+    list->ready_ms = INT64_MAX;
+    if (list->waits_for == NULL)
+        list->waits_for = o;
+}
+
+/* Was never there, and will not be for now: nothing of it is read, and nobody waits for it. */
+static bool is_out_of_reach(const struct object_slot *o, const struct rendering *r)
+{
+    const struct issuer_links *links = &o->state->issuer;
+    if (was_published(o))
+        return false;
+    bool unread = r == NULL && links->ca_err.class != ERR_NONE;
+    for (size_t k = 0; r == NULL && k < SOURCE_KIND_COUNT; k++)
+        unread = unread || (links->sources[k] != NULL && source_polls(links->sources[k]) > 0 &&
+                            source_err(links->sources[k])->class != ERR_NONE);
+    bool refused = o->foreign || o->failure != NULL || (r != NULL && r->too_large) ||
+                   state_owner_of(o->state, o->kind, o->name) != NULL;
+    return unread || refused;
+}
+
+static void add_hash(struct hash_list *list, const char *hash)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (text_eq(list->hashes[i], hash))
+            return;
+    if (list->count < list->room)
+        list->hashes[list->count++] = hash;
+}
+
 /* Adds the objects of one KeyRotation that the workload reads. */
-static void add_hashes(struct rotation_state *s, enum workload_kind kind, const char *name,
+static void add_hashes(struct rotation_state *s, const struct workload_slot *slot,
                        struct hash_list *list)
 {
-    char key[LIMIT_NAME + 32];
-    (void)snprintf(key, sizeof(key), "%s/%s", workload_kind_name(kind), name);
-    const struct workload_slot *slot = map_get(&s->workload_index, key);
-    if (slot == NULL)
-        return;
     int64_t settle_ms = controller_options(s->controller)->settle_ms;
-    for (size_t i = 0; i < s->objects_count && list->count < HASHES_MAX; i++) {
-        bool uses = false;
-        for (size_t k = s->uses_start[i]; k < s->uses_start[i + 1]; k++)
-            uses = uses || s->workloads[s->uses[k]] == slot;
-        if (!uses)
-            continue;
-        const struct object_slot *o = s->objects[i];
+    for (size_t i = 0; i < slot->objects_count; i++) {
+        const struct object_slot *o = s->objects[slot->objects[i]];
         const struct rendering *r = state_rendering(s, o->formats, s->renderings_issuer);
+        if (is_out_of_reach(o, r))
+            continue;
         if (r == NULL || r->too_large) {
-            list->ready_ms = INT64_MAX;
+            wait_for(list, o);
             continue;
         }
-        list->hashes[list->count++] = r->hash;
+        add_hash(list, r->hash);
         if (!text_eq(o->acked_digest, r->digest))
-            list->ready_ms = INT64_MAX;
+            wait_for(list, o);
         else if (list->ready_ms != INT64_MAX && o->acked_ms + settle_ms > list->ready_ms)
             list->ready_ms = o->acked_ms + settle_ms;
     }
 }
 
-void gather_workload_hash(struct rotation_state *s, enum workload_kind kind, const char *name,
-                          char hash[TRUST_HASH_TEXT], int64_t *ret_ready_ms)
+/* The rotations of the namespace that restart this workload; each has at most 16 hashes. */
+static size_t count_readers(struct rotation_state *s, const char *key)
 {
-    struct hash_list list = {0};
-    size_t it = 0;
+    size_t it = 0, count = 0;
     struct rotation_state *other;
     while ((other = controller_next_state(s->controller, &it)) != NULL)
-        if (text_eq(other->namespace, s->namespace))
-            add_hashes(other, kind, name, &list);
-    hash[0] = '\0';
-    if (list.count > 0)
-        trust_hash_union(list.hashes, list.count, hash);
-    *ret_ready_ms = list.count > 0 ? list.ready_ms : INT64_MAX;
+        count +=
+            text_eq(other->namespace, s->namespace) && map_get(&other->workload_index, key) != NULL;
+    return count;
 }
 
-static const char *why_stuck(const struct workload_object *w)
+void gather_workload_hash(const struct workload_slot *slot, struct workload_hash *ret)
 {
+    struct rotation_state *s = slot->state, *other;
+    char key[LIMIT_NAME + 32];
+    size_t it = 0;
+    *ret = (struct workload_hash){.ready_ms = INT64_MAX};
+    (void)snprintf(key, sizeof(key), "%s/%s", workload_kind_name(slot->kind), slot->name);
+    struct hash_list list = {.room = count_readers(s, key) * ARRAY_LEN(s->renderings)};
+    list.hashes = calloc(list.room + 1, sizeof(*list.hashes));
+    if (list.hashes == NULL)
+        return;
+    while ((other = controller_next_state(s->controller, &it)) != NULL) {
+        const struct workload_slot *there =
+            text_eq(other->namespace, s->namespace) ? map_get(&other->workload_index, key) : NULL;
+        if (there != NULL)
+            add_hashes(other, there, &list);
+    }
+    if (list.count > 0) {
+        trust_hash_union(list.hashes, list.count, ret->hash);
+        ret->ready_ms = list.ready_ms;
+    }
+    ret->waits_for = list.waits_for;
+    free(list.hashes);
+}
+
+/* Lines to copy, where there is one. */
+static const char *why_stuck(struct workload_slot *slot, const struct workload_object *w)
+{
+    struct arena *arena = controller_pass_arena(slot->state->controller);
+    const char *namespace = w->meta.namespace, *name = w->meta.name;
     if (w->paused)
-        return "is paused and will not roll; kubectl rollout resume it";
+        return arena_printf(arena,
+                            "is paused and will not roll: kubectl rollout resume %s/%s -n %s",
+                            workload_kind_name(w->kind), name, namespace);
     if (w->on_delete)
         return "has updateStrategy OnDelete: its pods have to be deleted by hand";
     if (w->partition > 0)
         return "has a rolling update partition: pods below it keep the old keys";
     if (w->deadline_exceeded)
-        return "made no progress within its deadline; kubectl rollout status shows why";
+        return arena_printf(arena,
+                            "made no progress within its deadline: kubectl rollout status %s/%s "
+                            "-n %s",
+                            workload_kind_name(w->kind), name, namespace);
     return NULL;
 }
 
@@ -173,9 +274,51 @@ static bool is_rolled(struct workload_slot *slot, const struct workload_object *
     return true;
 }
 
-static int64_t smaller(int64_t a, int64_t b)
+/* Everything that is known of a workload is of one object: another of its name starts anew. */
+static void follow_uid(struct workload_slot *slot, const struct workload_object *w)
 {
-    return a < b ? a : b;
+    if (text_eq(slot->uid, w->meta.uid))
+        return;
+    (void)snprintf(slot->uid, sizeof(slot->uid), "%s", w->meta.uid != NULL ? w->meta.uid : "");
+    slot->acked_hash[0] = slot->version[0] = slot->rolled_version[0] = '\0';
+    slot->reverts = 0;
+}
+
+static int64_t brake_ms(const struct workload_slot *slot)
+{
+    int64_t brake = REVERT_BRAKE_MS << (slot->reverts < 8 ? slot->reverts : 8);
+    return brake < REVERT_BRAKE_MAX_MS ? brake : REVERT_BRAKE_MAX_MS;
+}
+
+static const char *waits_for(struct workload_slot *slot, const struct object_slot *o)
+{
+    struct arena *arena = controller_pass_arena(slot->state->controller);
+    if (o == NULL)
+        return NULL;
+    if (o->state == slot->state)
+        return arena_printf(arena, "%s %s", object_kind_name(o->kind), o->name);
+    return arena_printf(arena, "%s %s of KeyRotation %s", object_kind_name(o->kind), o->name,
+                        o->state->name);
+}
+
+static void view_template(struct workload_slot *slot, const struct workload_object *w,
+                          const char *hash, struct view_workload *ret)
+{
+    bool behind =
+        slot->version[0] != '\0' && world_version_older(w->meta.resource_version, slot->version);
+    ret->annotated = behind ? text_eq(slot->acked_hash, hash) : text_eq(w->template_hash, hash);
+    ret->pods_wanted = w->desired;
+    if (ret->annotated) {
+        ret->stuck = why_stuck(slot, w);
+        ret->pods_ready = behind ? 0 : smaller(w->updated, smaller(w->available, w->desired));
+        if (slot->kind == WORKLOAD_STATEFUL_SET && !behind)
+            ret->pods_ready = smaller(w->updated, smaller(w->ready, w->desired));
+        ret->rolled = !behind && is_rolled(slot, w, hash);
+        if (slot->call == NULL)
+            state_text(&slot->failure, NULL); /* the patch of a lost answer came through */
+    } else if (text_eq(slot->acked_hash, hash)) {
+        ret->reverted_until_s = to_wall_s(slot->state->controller, slot->acked_ms + brake_ms(slot));
+    }
 }
 
 static void view_workload(struct workload_slot *slot, struct view_workload *ret)
@@ -184,33 +327,21 @@ static void view_workload(struct workload_slot *slot, struct view_workload *ret)
     struct controller *c = s->controller;
     const struct workload_object *w =
         world_workload(controller_world(c), slot->kind, s->namespace, slot->name);
-    char hash[TRUST_HASH_TEXT];
-    int64_t ready_ms;
-    gather_workload_hash(s, slot->kind, slot->name, hash, &ready_ms);
+    struct workload_hash hash;
+    gather_workload_hash(slot, &hash);
     *ret =
         (struct view_workload){.kind = slot->kind,
                                .name = slot->name,
                                .exists = w != NULL,
-                               .listed = world_workloads_synced(controller_world(c), slot->kind),
                                .annotating = slot->call != NULL,
-                               .ready_at_s = to_wall_s(c, ready_ms),
-                               .failure = slot->failure,
+                               .ready_at_s = to_wall_s(c, hash.ready_ms),
+                               .waits_for = waits_for(slot, hash.waits_for),
                                .retry_at_s = slot->retry_ms > 0 ? to_wall_s(c, slot->retry_ms) : 0};
-    if (w == NULL || hash[0] == '\0')
-        return;
-    bool behind =
-        slot->version[0] != '\0' && world_version_older(w->meta.resource_version, slot->version);
-    ret->annotated = behind ? text_eq(slot->acked_hash, hash) : text_eq(w->template_hash, hash);
-    ret->pods_wanted = w->desired;
-    if (ret->annotated) {
-        ret->stuck = why_stuck(w);
-        ret->pods_ready = behind ? 0 : smaller(w->updated, smaller(w->available, w->desired));
-        if (slot->kind == WORKLOAD_STATEFUL_SET && !behind)
-            ret->pods_ready = smaller(w->updated, smaller(w->ready, w->desired));
-        ret->rolled = !behind && is_rolled(slot, w, hash);
-    } else if (text_eq(slot->acked_hash, hash)) {
-        ret->reverted_until_s = to_wall_s(c, slot->acked_ms + REVERT_BRAKE_MS);
-    }
+    if (w != NULL)
+        follow_uid(slot, w);
+    if (w != NULL && hash.hash[0] != '\0')
+        view_template(slot, w, hash.hash, ret);
+    ret->failure = slot->failure;
 }
 
 /* ---- keys ---- */
@@ -244,6 +375,7 @@ static void view_known(struct rotation_state *s, struct rotation_view *view)
     view->overflow = known->overflow;
     view->reused_kid = known->reused_kid;
     view->duplicate_kid = known->duplicate_kid;
+    view->lost_kid = known->lost_kid;
     view->acknowledge = known->acknowledge;
 }
 

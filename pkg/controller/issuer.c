@@ -70,6 +70,7 @@ static void follow_source(struct rotation_state *s, const struct source_key *key
     links->sources[key->kind] = NULL;
     s->known.seen[key->kind] = 0;
     state_text(&links->idents[key->kind], key->url != NULL ? buf_text(&ident) : NULL);
+    links->awaited[key->kind] = 1;
     if (key->url != NULL)
         links->sources[key->kind] =
             source_subscribe(controller_sources(s->controller), key, interval_ms, s);
@@ -144,9 +145,14 @@ static void follow_ca(struct rotation_state *s, const struct rotation_spec *spec
         links->ca_read = false;
         links->ca_due_ms = 0;
     }
-    if (links->ca_call != NULL || links->ca_name == NULL ||
-        links->ca_due_ms > controller_now_ms(s->controller))
+    int64_t left_ms = links->ca_due_ms - controller_now_ms(s->controller);
+    if (links->ca_call != NULL || links->ca_name == NULL)
         return;
+    if (left_ms > 0) {
+        /* While it is missing nothing is polled that would bring another pass. */
+        controller_due(s->controller, s->key, left_ms);
+        return;
+    }
     kube_path(&path, "/api/v1", s->namespace, "configmaps", spec->ca_config_map);
     links->ca_call =
         kube_submit(controller_kube(s->controller),
@@ -168,7 +174,16 @@ void issuer_follow(struct rotation_state *s, const struct rotation_object *objec
     state_text(&links->refresh, object->refresh);
     for (size_t k = 0; k < SOURCE_KIND_COUNT; k++)
         if (links->sources[k] != NULL && object->refresh != NULL)
-            source_poll_now(links->sources[k]);
+            links->awaited[k] = source_poll_now(links->sources[k]);
+}
+
+const char *issuer_refreshed(const struct rotation_state *s, const struct rotation_object *object)
+{
+    const struct issuer_links *links = &s->issuer;
+    for (size_t k = 0; k < SOURCE_KIND_COUNT; k++)
+        if (links->sources[k] != NULL && source_polls(links->sources[k]) < links->awaited[k])
+            return object->status.refreshed;
+    return links->refresh != NULL ? links->refresh : object->status.refreshed;
 }
 
 void issuer_release(struct rotation_state *s)
@@ -185,8 +200,7 @@ void issuer_release(struct rotation_state *s)
     *links = (struct issuer_links){0};
 }
 
-/* Host of a URL that only means something inside a cluster: no dot, .svc, .cluster.local, .local.
- */
+/* Host of a URL that only means something inside a cluster: no dot, .svc, .cluster.local. */
 static bool is_in_cluster(const char *url)
 {
     char host[256];
@@ -202,7 +216,7 @@ static bool is_in_cluster(const char *url)
         return false;
     if (strchr(host, '.') == NULL)
         return strcmp(host, "localhost") != 0;
-    static const char *const endings[] = {".svc", ".cluster.local", ".local"};
+    static const char *const endings[] = {".svc", ".cluster.local"};
     for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
         size_t n = strlen(endings[i]);
         if (len > n && strcmp(host + len - n, endings[i]) == 0)
@@ -219,12 +233,15 @@ enum issuer_finding issuer_compare(const struct rotation_state *s,
     struct arena cleanup_arena arena = {0};
     const char *asked = discovery_base(&object->spec, &arena);
     *ret_found = r != NULL ? r->discovery.issuer : NULL;
-    if (wanted != NULL && object->spec.keycloak_url != NULL && is_in_cluster(wanted))
-        return ISSUER_IN_CLUSTER;
+    bool alias = wanted != NULL && object->spec.keycloak_url != NULL && is_in_cluster(wanted);
     if (r == NULL || asked == NULL)
-        return ISSUER_UNCHECKED;
+        return alias ? ISSUER_IN_CLUSTER : ISSUER_UNCHECKED;
     bool echo = text_eq(r->discovery.issuer, asked) && object->spec.keycloak_url != NULL;
-    if (wanted != NULL && text_eq(wanted, r->discovery.issuer))
+    bool same = wanted != NULL && text_eq(wanted, r->discovery.issuer);
+    /* An alias that the server only echoes is no proof that tokens will say it. */
+    if (alias && (same || echo))
+        return ISSUER_IN_CLUSTER;
+    if (same)
         return ISSUER_MATCHES;
     if (echo)
         return wanted == NULL && is_in_cluster(asked) ? ISSUER_IN_CLUSTER : ISSUER_FOLLOWS_HOST;
@@ -252,6 +269,9 @@ static void view_source(const struct rotation_state *s, enum source_kind kind,
                                 .read = source_reading(source) != NULL,
                                 .polled = source_polls(source) > 0,
                                 .err = err->class,
+                                .reason = text_eq(err->reason, SOURCE_CREDENTIALS_REASON)
+                                              ? SOURCE_CREDENTIALS_REASON
+                                              : NULL,
                                 .message = err->msg};
 }
 
@@ -267,6 +287,7 @@ void issuer_view(const struct rotation_state *s, const struct rotation_object *o
                                         .read = links->ca_read,
                                         .polled = true,
                                         .err = links->ca_err.class,
+                                        .reason = "CABundleUnusable",
                                         .message = links->ca_err.msg};
     if (view->jwks.used == false && view->discovery.used && view->discovery.err != ERR_NONE &&
         object->spec.jwks_url == NULL)

@@ -11,6 +11,9 @@
  * the refresh annotation. Safe to call at each pass. */
 void issuer_follow(struct rotation_state *s, const struct rotation_object *object);
 void issuer_release(struct rotation_state *s);
+/* The value of the refresh annotation that has been served: every source was polled after it came.
+ */
+const char *issuer_refreshed(const struct rotation_state *s, const struct rotation_object *object);
 
 /* The issuer that is published and shown: spec's, else a discovered one that proves something; NULL
  * unknown. */

@@ -22,6 +22,7 @@ void known_release(struct known *known)
     free(known->incomplete_why);
     free(known->reused_kid);
     free(known->duplicate_kid);
+    free(known->lost_kid);
     *known = (struct known){0};
 }
 
@@ -45,7 +46,7 @@ static void append_base64(struct buf *out, const unsigned char *data, size_t len
     free(text);
 }
 
-void known_encode(const struct known *known, struct buf *out)
+void known_encode(const struct known *known, bool certificates, struct buf *out)
 {
     buf_appendf(out, "{\"version\":%d,\"keys\":[", RECORD_VERSION);
     for (size_t i = 0; i < known->count; i++) {
@@ -57,7 +58,7 @@ void known_encode(const struct known *known, struct buf *out)
         buf_append_text(out, ",\"spki\":");
         append_base64(out, k->spki, k->spki_len);
         buf_append_text(out, ",\"certificate\":");
-        append_base64(out, k->cert, k->cert_len);
+        append_base64(out, certificates ? k->cert : NULL, k->cert_len);
         buf_append_char(out, '}');
     }
     buf_append_text(out, "\n]}\n");
@@ -102,12 +103,9 @@ static void restore_key(struct known *known, const struct rotation_status *statu
     known->replaced = known->replaced || said->state == KEY_HELD;
 }
 
-void known_restore(struct known *known, const struct rotation_status *status,
-                   const char *record_text)
+static void restore_keys(struct known *known, const struct rotation_status *status,
+                         const char *record_text)
 {
-    known->loaded = true;
-    if (record_text == NULL || status->keys_count == 0)
-        return;
     json_t *tree cleanup_json = json_load(str_from(record_text), false, "record", NULL);
     if (tree == NULL || json_number(tree, "version", 0) != RECORD_VERSION)
         return;
@@ -119,6 +117,30 @@ void known_restore(struct known *known, const struct rotation_status *status,
     }
     if (known->count > 0)
         known->version++;
+}
+
+/* Keys that the realm still has come back with its next reading; those that it no longer has, and
+ * nobody let go yet, do not. */
+static void find_lost(struct known *known, const struct rotation_status *status)
+{
+    for (size_t i = 0; i < status->keys_count; i++) {
+        bool restored = false;
+        if (status->keys[i].state != KEY_HELD && status->keys[i].state != KEY_LEAVING)
+            continue;
+        for (size_t k = 0; k < known->count; k++)
+            restored = restored || text_eq(known->keys[k].key->kid, status->keys[i].kid);
+        if (!restored)
+            state_text(&known->lost_kid, status->keys[i].kid);
+    }
+}
+
+void known_restore(struct known *known, const struct rotation_status *status,
+                   const char *record_text)
+{
+    known->loaded = true;
+    if (record_text != NULL && status->keys_count > 0)
+        restore_keys(known, status, record_text);
+    find_lost(known, status);
 }
 
 /* ---- readings ---- */

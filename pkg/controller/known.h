@@ -25,7 +25,7 @@ struct known_input {
 };
 bool known_follow(struct known *known, const struct known_input *input);
 /* record.json of the present set. */
-void known_encode(const struct known *known, struct buf *out);
+void known_encode(const struct known *known, bool certificates, struct buf *out);
 void known_release(struct known *known);
 
 #endif

@@ -9,7 +9,9 @@
 
 #include "controller/state.h"
 
-/* Keeps the finalizer in step with the policy, deletes what consumers left. */
+/* Keeps the finalizer in step with the policy, deletes what consumers left. Deleted is only what
+ * this KeyRotation has published (status gives it a trust hash) and no other publishes; what turns
+ * out to be somebody else's stays, and an Event says so. */
 void lifecycle_follow(struct rotation_state *s, const struct rotation_object *object);
 /* A KeyRotation that is being deleted. */
 void lifecycle_end(struct rotation_state *s, const struct rotation_object *object);
@@ -18,7 +20,7 @@ void lifecycle_gone(struct rotation_state *s, const struct rotation_object *last
 /* True while an object of this kind and name is still to be deleted (status keeps naming it). */
 bool lifecycle_is_leaving(const struct rotation_state *s, const struct rotation_object *object,
                           const struct consumer_status *consumer);
-/* Sentence when something cannot be deleted, NULL otherwise. */
+/* Why something cannot be deleted; NULL: nothing stands in the way. */
 const char *lifecycle_failure(const struct rotation_state *s);
 
 #endif

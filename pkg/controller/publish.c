@@ -13,6 +13,11 @@
 
 #define RETRY_CAP_MS 30000
 #define FOREIGN_RETRY_MS 30000 /* its owner may give it to us, or delete it */
+#define REPAIRS_AT_ONCE 3
+#define REPAIR_BRAKE_MAX_MS 60000
+#define REPAIR_PEACE_MS (10 * 60 * 1000LL) /* after that the next edit is repaired at once again \
+                                            */
+#define RECORD_BYTES_MAX (900UL * 1024)    /* what the API server takes in a ConfigMap is 1 MiB */
 
 static void published(void *ctx, const struct kube_answer *answer);
 
@@ -59,7 +64,8 @@ static int request(struct object_slot *o, const char *method, struct str body)
     kube_path(&path, "/api/v1", s->namespace, plural(o->kind), post ? NULL : o->name);
     if (body.len > 0)
         buf_append_text(&path, "?fieldManager=keyturn");
-    if (!controller_may_write(s->controller, WRITE_TIMEOUT_MS))
+    if (!controller_may_write(s->controller, WRITE_TIMEOUT_MS) ||
+        !controller_take_turn(s->controller, s))
         return -1;
     o->call = kube_submit(controller_kube(s->controller),
                           &(struct kube_request){.method = method,
@@ -68,6 +74,8 @@ static int request(struct object_slot *o, const char *method, struct str body)
                                                  .metadata_only = body.len > 0,
                                                  .timeout_ms = WRITE_TIMEOUT_MS},
                           published, o);
+    if (o->call == NULL)
+        controller_end_turn(s->controller);
     return o->call != NULL ? 0 : -1;
 }
 
@@ -84,7 +92,7 @@ static int send_object(struct object_slot *o, const struct trust_files *files, c
     if (map != NULL) {
         if (version == NULL || world_version_older(version, map->meta.resource_version))
             version = map->meta.resource_version;
-        adopt = adopt || map->adopt;
+        adopt = map->adopt; /* its owner may take that back */
     } else if (o->kind == KIND_CONFIG_MAP && o->step == OBJECT_PUT && version == NULL) {
         o->step = OBJECT_POST;
     }
@@ -108,14 +116,37 @@ static int send_object(struct object_slot *o, const struct trust_files *files, c
     return request(o, o->step == OBJECT_POST ? "POST" : "PUT", buf_view(&body));
 }
 
+/* Two writers that undo each other must not spin. True when it is too early for the next repair. */
+static bool repair_too_early(struct object_slot *o)
+{
+    int64_t now_ms = controller_now_ms(o->state->controller);
+    if (now_ms - o->repaired_ms > REPAIR_PEACE_MS)
+        o->repairs = 0;
+    if (o->repairs < REPAIRS_AT_ONCE)
+        return false;
+    unsigned step = o->repairs - REPAIRS_AT_ONCE;
+    int64_t brake_ms = step < 6 ? 1000LL << step : REPAIR_BRAKE_MAX_MS;
+    int64_t left_ms = o->repaired_ms + brake_ms - now_ms;
+    if (left_ms <= 0)
+        return false;
+    o->retry_ms = now_ms + left_ms;
+    state_text(&o->failure,
+               "is changed by somebody else again and again; kubectl get --show-managed-"
+               "fields tells who");
+    controller_due(o->state->controller, o->state->key, left_ms);
+    return true;
+}
+
 static void send(struct object_slot *o, const struct trust_files *files, const char *hash,
                  const char *digest)
 {
     /* What a watch shows to be other than what we wrote last. A Secret is never seen. */
     o->repairing = o->kind == KIND_CONFIG_MAP && text_eq(o->acked_digest, digest);
+    if (o->repairing && repair_too_early(o))
+        return;
     (void)snprintf(o->sent_digest, sizeof(o->sent_digest), "%s", digest);
     (void)snprintf(o->sent_hash, sizeof(o->sent_hash), "%s", hash);
-    if (send_object(o, files, hash) != 0)
+    if (send_object(o, files, hash) != 0 && !o->state->wants_turn)
         o->retry_ms = controller_now_ms(o->state->controller) + 1000;
 }
 
@@ -169,8 +200,11 @@ static void acknowledged(struct object_slot *o, struct str body)
     }
     (void)snprintf(o->acked_digest, sizeof(o->acked_digest), "%s", o->sent_digest);
     o->adopted = o->adopted || o->step == OBJECT_ADOPT;
-    if (o->repairing)
+    if (o->repairing) {
+        o->repairs++;
+        o->repaired_ms = now_ms;
         say_repaired(o);
+    }
     o->repairing = false;
     o->step = OBJECT_PUT;
     o->foreign = false;
@@ -181,15 +215,25 @@ static void acknowledged(struct object_slot *o, struct str body)
     o->resync_ms =
         now_ms + resync_ms * 9 / 10 + (int64_t)(controller_random(c) % 1000) * resync_ms / 5000;
     controller_due(c, s->key, 5);
-    controller_due(c, s->key, o->resync_ms - now_ms);
+}
+
+/* Words of the API server, since its answer has nothing else to tell by: a Secret of another type
+ * ("type: Invalid value: ...: field is immutable"), or our own fence. */
+static bool says_foreign(const struct object_slot *o, const struct err *err)
+{
+    const char *policy = controller_options(o->state->controller)->fence_policy;
+    bool type = strstr(err->msg, "type: Invalid value") != NULL;
+    return o->kind == KIND_SECRET && o->step != OBJECT_POST &&
+           (type || (policy != NULL && strstr(err->msg, policy) != NULL));
 }
 
 static void refused(struct object_slot *o, const struct err *err)
 {
     bool may_adopt = !controller_options(o->state->controller)->without_fence;
-    if (o->kind == KIND_SECRET && o->step == OBJECT_PUT && may_adopt && o->consumer != NULL)
+    bool is_foreign = says_foreign(o, err);
+    if (is_foreign && o->step == OBJECT_PUT && may_adopt && o->consumer != NULL)
         again(o, OBJECT_ADOPT); /* only the fence can tell whether its owner gave it to us */
-    else if (o->kind == KIND_SECRET && o->step != OBJECT_POST)
+    else if (is_foreign)
         foreign(o);
     else
         fail_later(o, err->msg);
@@ -220,6 +264,7 @@ static void published(void *ctx, const struct kube_answer *answer)
     const struct err *err = &answer->err;
     bool looking = o->step == OBJECT_LOOK;
     o->call = NULL;
+    controller_end_turn(o->state->controller);
     if (err->class == ERR_NONE && looking)
         looked(o, answer->body);
     else if (err->class == ERR_NONE)
@@ -246,32 +291,49 @@ void publish_object(struct object_slot *o, const struct rendering *r)
     if (o->call != NULL || r == NULL || r->too_large)
         return;
     if (o->step == OBJECT_LOOK) {
-        if (request(o, "GET", (struct str){0}) != 0)
+        if (request(o, "GET", (struct str){0}) != 0 && !o->state->wants_turn)
             o->retry_ms = controller_now_ms(o->state->controller) + 1000;
         return;
     }
     send(o, &r->files, r->hash, r->digest);
 }
 
+/* Whether the watch, or our own last write, shows this content. */
+static bool record_is_there(struct rotation_state *s, const char *digest)
+{
+    const struct object_slot *o = s->record;
+    const struct config_map_object *map =
+        world_config_map(controller_world(s->controller), s->namespace, o->name);
+    bool behind = o->version[0] != '\0' &&
+                  (map == NULL || world_version_older(map->meta.resource_version, o->version));
+    if (behind)
+        return text_eq(o->acked_digest, digest);
+    return map != NULL && text_eq(map->digest, digest) && text_eq(map->rotation, s->name);
+}
+
 void publish_record(struct rotation_state *s)
 {
     struct object_slot *o = s->record;
+    struct controller *c = s->controller;
     struct buf cleanup_buf text = {0};
-    if (o->call != NULL || s->known.count == 0 || o->retry_ms > controller_now_ms(s->controller))
+    if (o->call != NULL || s->known.count == 0)
         return;
-    const struct config_map_object *map =
-        world_config_map(controller_world(s->controller), s->namespace, o->name);
-    known_encode(&s->known, &text);
-    if (text.failed || text.len > 256 * 1024)
-        return; /* better none than one that cannot be read back */
+    if (o->retry_ms > controller_now_ms(c)) {
+        controller_due(c, s->key, o->retry_ms - controller_now_ms(c));
+        return;
+    }
+    known_encode(&s->known, true, &text);
+    if (text.len > RECORD_BYTES_MAX) {
+        buf_clear(&text); /* certificates come back with the next reading; keys may not */
+        known_encode(&s->known, false, &text);
+    }
+    if (text.failed)
+        return;
     struct trust_file file = {"record.json", buf_view(&text)};
     struct trust_files files = {&file, 1, text.len};
     char digest[JOSE_HASH_TEXT];
     trust_files_digest(&files, digest);
-    bool behind = o->version[0] != '\0' &&
-                  (map == NULL || world_version_older(map->meta.resource_version, o->version));
-    if (behind ? text_eq(o->acked_digest, digest)
-               : map != NULL && text_eq(map->digest, digest) && text_eq(map->rotation, s->name))
+    if (record_is_there(s, digest))
         return;
     if (o->step == OBJECT_LOOK)
         (void)request(o, "GET", (struct str){0});

@@ -11,10 +11,15 @@
 #include "controller/issuer.h"
 #include "controller/lifecycle.h"
 #include "obs/log.h"
+#include "workqueue/workqueue.h"
 
 #define STATUS_APART_MS 1000
+#define STATUS_RETRY_MAX_MS 30000
 
-/* ---- Events ---- */
+/* ---- Events ----
+ *
+ * A transition is from the status that was read: its resourceVersion makes the Event's name, so
+ * that a status that cannot be written for an hour says its transition once. */
 
 static bool say_warning(struct rotation_state *s, const struct rotation_object *object,
                         const struct rotation_view *v, const struct plan_warning *w)
@@ -66,7 +71,7 @@ static void say_consumers(struct rotation_state *s, const struct rotation_object
                                      *before = find_consumer(&object->status, now->name);
         struct buf cleanup_buf about = {0};
         struct buf cleanup_buf note = {0};
-        buf_appendf(&about, "%s/%s", now->name, now->trust_hash);
+        buf_appendf(&about, "%s/%s", now->name, now->trust_hash != NULL ? now->trust_hash : "");
         bool published = now->state == CONSUMER_ROLLING || now->state == CONSUMER_UP_TO_DATE;
         if (published && (before == NULL || !text_eq(before->trust_hash, now->trust_hash))) {
             buf_appendf(&note, "consumer %s: %zu key%s published to %s, trust set %s", now->name,
@@ -78,7 +83,7 @@ static void say_consumers(struct rotation_state *s, const struct rotation_object
                                                  .note = buf_text(&note)});
         }
         if (now->state == CONSUMER_FAILED && (before == NULL || before->state != CONSUMER_FAILED)) {
-            buf_appendf(&about, "/%lld", (long long)controller_now_s(s->controller) / 60);
+            buf_appendf(&about, "@%s", object->meta.resource_version);
             buf_appendf(&note, "consumer %s: %s", now->name, now->message);
             (void)event_say(s, object,
                             &(struct event_text){.warning = true,
@@ -119,8 +124,7 @@ static void say_keys(struct rotation_state *s, const struct rotation_object *obj
         buf_appendf(&note, "%s%s signs now", note.len > 0 ? ", " : "", next->active_kid);
     if (note.len == 0)
         return;
-    buf_appendf(&about, "%s@%lld", buf_text(&note),
-                (long long)controller_now_s(s->controller) / 60);
+    buf_appendf(&about, "@%s", object->meta.resource_version);
     (void)event_say(s, object,
                     &(struct event_text){.reason = "KeysChangedExternally",
                                          .about = buf_text(&about),
@@ -140,8 +144,8 @@ static void say_condition(struct rotation_state *s, const struct rotation_object
         type == CONDITION_STALLED ? now->status == CONDITION_TRUE : now->status != CONDITION_TRUE;
     if (text_eq(before->reason, now->reason) && before->status == now->status)
         return;
-    /* without the type: what stalls a rotation is often said by another condition too */
-    buf_appendf(&about, "@%lld", (long long)now->last_transition_s / 60);
+    /* Without the type: what stalls a rotation is often said by another condition too. */
+    buf_appendf(&about, "@%s", object->meta.resource_version);
     if (type == CONDITION_READY && !bad)
         (void)event_say(s, object,
                         &(struct event_text){
@@ -157,10 +161,22 @@ static void say_condition(struct rotation_state *s, const struct rotation_object
 
 /* ---- status ---- */
 
-static void fill_key(struct rotation_state *s, const struct known_key *k,
+/* A threshold of the spec that lies behind us. Others are forgotten: the spec no longer has them,
+ * or a clock that ran ahead has been put right. */
+static bool is_passed(const struct rotation_view *v, const struct view_key *k, const char *text)
+{
+    int64_t left_s = k->not_after_s - v->now_s;
+    if (text_eq(text, "Expired"))
+        return left_s <= 0;
+    for (size_t i = 0; i < v->spec->warn_before_count; i++)
+        if (text_eq(v->spec->warn_before[i].text, text))
+            return left_s <= v->spec->warn_before[i].seconds;
+    return false;
+}
+
+static void fill_key(const struct rotation_view *v, const struct known_key *k,
                      const struct view_key *seen, struct key_status *ret)
 {
-    (void)s;
     *ret = (struct key_status){.kid = k->key->kid,
                                .algorithm = k->key->alg,
                                .state = k->state,
@@ -168,8 +184,10 @@ static void fill_key(struct rotation_state *s, const struct known_key *k,
                                .provider = k->provider[0] != '\0' ? k->provider : NULL,
                                .not_after_s = seen->not_after_s,
                                .spki_sha256 = k->key->spki_sha256};
-    for (size_t i = 0; i < seen->announced_count && i < ARRAY_LEN(ret->announced); i++)
-        ret->announced[ret->announced_count++] = seen->announced[i];
+    for (size_t i = 0; i < seen->announced_count; i++)
+        if (is_passed(v, seen, seen->announced[i]) &&
+            ret->announced_count < ARRAY_LEN(ret->announced))
+            ret->announced[ret->announced_count++] = seen->announced[i];
 }
 
 static void add_announced(struct key_status *k, const char *text)
@@ -281,19 +299,18 @@ static int fill_status(struct rotation_state *s, const struct rotation_object *o
 {
     struct arena *arena = controller_pass_arena(s->controller);
     struct key_status *keys = arena_array(arena, v->keys_count + 1, sizeof(*keys));
-    *ret = (struct rotation_status){
-        .observed_generation = object->meta.generation,
-        .phase = p->phase,
-        .realm = shown_realm(object),
-        .active_kid = p->active_kid,
-        .issuer_url = issuer_url(s, object),
-        .jwks_url = issuer_jwks_url(s, object, arena),
-        .cert_expires_s = p->cert_expires_s,
-        .refreshed = s->issuer.refresh != NULL ? s->issuer.refresh : object->status.refreshed};
+    *ret = (struct rotation_status){.observed_generation = object->meta.generation,
+                                    .phase = p->phase,
+                                    .realm = shown_realm(object),
+                                    .active_kid = p->active_kid,
+                                    .issuer_url = issuer_url(s, object),
+                                    .jwks_url = issuer_jwks_url(s, object, arena),
+                                    .cert_expires_s = p->cert_expires_s,
+                                    .refreshed = issuer_refreshed(s, object)};
     if (keys == NULL || fill_consumers(s, arena, object, p, ret) != 0)
         return -1;
     for (size_t i = 0; i < v->keys_count; i++)
-        fill_key(s, &s->known.keys[i], &v->keys[i], &keys[i]);
+        fill_key(v, &s->known.keys[i], &v->keys[i], &keys[i]);
     announce(s, object, v, p, keys);
     ret->keys = keys;
     ret->keys_count = v->keys_count;
@@ -322,17 +339,24 @@ static void status_done(void *ctx, const struct kube_answer *answer)
     struct controller *c = s->controller;
     struct arena cleanup_arena arena = {.max = 65536};
     struct object_meta meta;
+    int64_t delay_ms = STATUS_APART_MS;
     s->status_call = NULL;
     if (answer->err.class == ERR_NONE) {
+        s->status_tries = 0;
         json_t *tree cleanup_json = json_load(answer->body, true, "answer to a status", NULL);
         if (tree != NULL && kube_meta_decode(tree, &arena, &meta, NULL) == 0)
             (void)snprintf(s->status_version, sizeof(s->status_version), "%s",
                            meta.resource_version);
-    } else if (answer->err.class != ERR_CONFLICT && answer->err.class != ERR_NOT_FOUND) {
+    } else if (answer->err.class == ERR_CONFLICT || answer->err.class == ERR_NOT_FOUND) {
+        delay_ms = 300; /* the watch brings what is there now */
+    } else {
+        delay_ms =
+            workqueue_backoff_ms(s->status_tries++, STATUS_RETRY_MAX_MS, controller_random(c));
         log_warn("status not written", LOG_TEXT("rotation", s->key),
-                 LOG_TEXT("error", answer->err.msg));
+                 LOG_TEXT("error", answer->err.msg), LOG_NUMBER("retry_ms", delay_ms));
     }
-    controller_due(c, s->key, answer->err.class == ERR_NONE ? STATUS_APART_MS : 300);
+    s->status_retry_ms = controller_now_ms(c) + delay_ms;
+    controller_due(c, s->key, delay_ms);
 }
 
 static void write_status(struct rotation_state *s, const struct rotation_object *object,
@@ -375,7 +399,9 @@ void report(struct rotation_state *s, const struct rotation_object *object,
     if (s->status_call != NULL ||
         world_version_older(object->meta.resource_version, s->status_version))
         return; /* our own last write has not come back: its answer or event brings the next pass */
-    if (apart_ms > 0 && !turns) {
+    if (s->status_tries > 0)
+        apart_ms = s->status_retry_ms - controller_now_ms(c);
+    if (apart_ms > 0 && (!turns || s->status_tries > 0)) {
         controller_due(c, s->key, apart_ms);
         return;
     }
@@ -392,4 +418,24 @@ void report(struct rotation_state *s, const struct rotation_object *object,
     for (size_t i = 0; i < ARRAY_LEN(told); i++)
         say_condition(s, object, told[i], &next.conditions[told[i]]);
     write_status(s, object, &next);
+}
+
+void report_deletion(struct rotation_state *s, const struct rotation_object *object)
+{
+    struct controller *c = s->controller;
+    struct rotation_status next = object->status;
+    struct condition *ready = &next.conditions[CONDITION_READY];
+    const char *failure = lifecycle_failure(s);
+    int64_t apart_ms = s->status_ms + STATUS_RETRY_MAX_MS - controller_now_ms(c);
+    if (failure == NULL || s->status_call != NULL || (s->status_ms != 0 && apart_ms > 0))
+        return;
+    *ready = (struct condition){.status = CONDITION_FALSE,
+                                .reason = "DeletionBlocked",
+                                .message =
+                                    arena_printf(controller_pass_arena(c),
+                                                 "what was published is not gone yet: %s", failure),
+                                .observed_generation = object->meta.generation,
+                                .last_transition_s = controller_now_s(c)};
+    if (status_differs(&object->status, &next) && controller_may_write(c, WRITE_TIMEOUT_MS))
+        write_status(s, object, &next);
 }

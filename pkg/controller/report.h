@@ -10,5 +10,7 @@
 
 void report(struct rotation_state *s, const struct rotation_object *object,
             const struct rotation_view *view, const struct rotation_plan *plan);
+/* Of a KeyRotation that is being deleted: what stands in the way. */
+void report_deletion(struct rotation_state *s, const struct rotation_object *object);
 
 #endif

@@ -40,6 +40,7 @@ static void acknowledged(struct workload_slot *w, struct str body)
     json_t *tree cleanup_json = json_load(body, true, "answer to a patch", NULL);
     if (tree != NULL && kube_meta_decode(tree, &arena, &meta, NULL) == 0)
         (void)snprintf(w->version, sizeof(w->version), "%s", meta.resource_version);
+    w->reverts = text_eq(w->acked_hash, w->sent_hash) ? w->reverts + 1 : 0;
     (void)snprintf(w->acked_hash, sizeof(w->acked_hash), "%s", w->sent_hash);
     w->acked_ms = controller_now_ms(s->controller);
     w->tries = 0;
@@ -58,6 +59,7 @@ static void restarted(void *ctx, const struct kube_answer *answer)
     struct controller *c = w->state->controller;
     const struct err *err = &answer->err;
     w->call = NULL;
+    controller_end_turn(c);
     if (err->class == ERR_NONE) {
         acknowledged(w, answer->body);
         return;
@@ -82,11 +84,14 @@ void restart_workload(struct workload_slot *w)
         world_workload(controller_world(c), w->kind, s->namespace, w->name);
     struct buf cleanup_buf path = {0};
     struct buf cleanup_buf body = {0};
-    int64_t ready_ms;
+    struct workload_hash hash;
     if (object == NULL || w->call != NULL || !controller_may_write(c, WRITE_TIMEOUT_MS))
         return;
-    gather_workload_hash(s, w->kind, w->name, w->sent_hash, &ready_ms);
-    if (w->sent_hash[0] == '\0' || ready_ms == INT64_MAX)
+    gather_workload_hash(w, &hash);
+    if (hash.hash[0] == '\0' || hash.ready_ms == INT64_MAX)
+        return;
+    (void)snprintf(w->sent_hash, sizeof(w->sent_hash), "%s", hash.hash);
+    if (!controller_take_turn(c, s))
         return;
     kube_path(&path, "/apis/apps/v1", s->namespace, plurals[w->kind], w->name);
     buf_append_text(&path, "?fieldManager=keyturn");
@@ -99,4 +104,6 @@ void restart_workload(struct workload_slot *w)
                                                  .body = buf_view(&body),
                                                  .timeout_ms = WRITE_TIMEOUT_MS},
                           restarted, w);
+    if (w->call == NULL)
+        controller_end_turn(c);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "controller/events.h"
+#include "controller/internal.h"
 #include "controller/issuer.h"
 #include "controller/known.h"
 
@@ -20,7 +21,10 @@ static void object_slot_free(struct object_slot *o)
 {
     if (o == NULL)
         return;
-    kube_cancel(o->call);
+    if (o->call != NULL) {
+        kube_cancel(o->call);
+        controller_end_turn(o->state->controller);
+    }
     free(o->consumer);
     free(o->name);
     free(o->failure);
@@ -31,10 +35,21 @@ static void workload_slot_free(struct workload_slot *w)
 {
     if (w == NULL)
         return;
-    kube_cancel(w->call);
+    if (w->call != NULL) {
+        kube_cancel(w->call);
+        controller_end_turn(w->state->controller);
+    }
     free(w->name);
     free(w->failure);
     free(w);
+}
+
+void leaving_free(struct leaving_slot *l)
+{
+    kube_cancel(l->call);
+    free(l->name);
+    free(l->failure);
+    free(l);
 }
 
 static struct object_slot *object_slot_new(struct rotation_state *s, const char *consumer,
@@ -61,6 +76,7 @@ struct rotation_state *state_new(struct controller *c, const struct rotation_obj
     if (s == NULL)
         return NULL;
     s->controller = c;
+    s->created_s = object->meta.created_s;
     s->namespace = strdup(object->meta.namespace);
     s->name = strdup(object->meta.name);
     s->uid = strdup(object->meta.uid != NULL ? object->meta.uid : "");
@@ -97,19 +113,18 @@ void state_free(struct rotation_state *s)
     while (s->leaving != NULL) {
         struct leaving_slot *l = s->leaving;
         s->leaving = l->next;
-        kube_cancel(l->call);
-        free(l->name);
-        free(l->failure);
-        free(l);
+        leaving_free(l);
     }
     kube_cancel(s->lifecycle_call);
     kube_cancel(s->status_call);
     map_release(&s->workload_index);
+    map_release(&s->object_index);
     events_release(s);
     arena_release(&s->renderings_arena);
     free(s->renderings_issuer);
     free(s->uses);
     free(s->uses_start);
+    free(s->readers);
     free(s->namespace);
     free(s->name);
     free(s->uid);
@@ -176,6 +191,51 @@ static int index_workload(struct rotation_state *s, struct map *old, struct map 
     return 0;
 }
 
+static void object_key(enum object_kind kind, const char *name, char out[LIMIT_NAME + 32])
+{
+    (void)snprintf(out, LIMIT_NAME + 32, "%s/%s", object_kind_name(kind), name);
+}
+
+static bool is_older(const struct rotation_state *a, const struct rotation_state *b)
+{
+    return a->created_s != b->created_s ? a->created_s < b->created_s : strcmp(a->uid, b->uid) < 0;
+}
+
+struct rotation_state *state_owner_of(struct rotation_state *s, enum object_kind kind,
+                                      const char *name)
+{
+    char key[LIMIT_NAME + 32];
+    size_t it = 0;
+    struct rotation_state *other;
+    object_key(kind, name, key);
+    while ((other = controller_next_state(s->controller, &it)) != NULL)
+        if (other != s && text_eq(other->namespace, s->namespace) && is_older(other, s) &&
+            map_get(&other->object_index, key) != NULL)
+            return other;
+    return NULL;
+}
+
+/* Turns "which workloads does an object restart" round: workload to objects. */
+static void index_readers(struct rotation_state *s)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < s->workloads_count; i++)
+        s->workloads[i]->objects_count = 0;
+    for (size_t k = 0; k < s->uses_start[s->objects_count]; k++)
+        s->workloads[s->uses[k]]->objects_count++;
+    for (size_t i = 0; i < s->workloads_count; i++) {
+        s->workloads[i]->objects = s->readers + used;
+        used += s->workloads[i]->objects_count;
+        s->workloads[i]->objects_count = 0;
+    }
+    for (size_t i = 0; i < s->objects_count; i++) {
+        for (size_t k = s->uses_start[i]; k < s->uses_start[i + 1]; k++) {
+            struct workload_slot *w = s->workloads[s->uses[k]];
+            w->objects[w->objects_count++] = i;
+        }
+    }
+}
+
 static int index_consumers(struct rotation_state *s, const struct rotation_spec *spec,
                            struct object_slot **old_objects, size_t old_count,
                            struct map *old_workloads)
@@ -189,6 +249,10 @@ static int index_consumers(struct rotation_state *s, const struct rotation_spec 
         if (s->objects[i] == NULL)
             goto out;
         s->objects[i]->formats = c->formats;
+        char key[LIMIT_NAME + 32];
+        object_key(c->object_kind, c->object_name, key);
+        if (map_put(&s->object_index, key, s->objects[i], NULL) != 0)
+            goto out;
         s->objects_count = i + 1;
         s->uses_start[i] = used;
         for (size_t k = 0; k < c->restarts_count; k++)
@@ -196,6 +260,7 @@ static int index_consumers(struct rotation_state *s, const struct rotation_spec 
                 goto out;
     }
     s->uses_start[spec->consumers_count] = used;
+    index_readers(s);
     result = 0;
 out:
     map_release(&places);
@@ -215,14 +280,18 @@ int state_index(struct rotation_state *s, const struct rotation_object *object)
         restarts += spec->consumers[i].restarts_count;
     free(s->uses);
     free(s->uses_start);
+    free(s->readers);
+    map_release(&s->object_index);
     s->objects = calloc(spec->consumers_count + 1, sizeof(*s->objects));
     s->workloads = calloc(restarts + 1, sizeof(*s->workloads));
     s->uses = calloc(restarts + 1, sizeof(*s->uses));
     s->uses_start = calloc(spec->consumers_count + 1, sizeof(*s->uses_start));
+    s->readers = calloc(restarts + 1, sizeof(*s->readers));
     s->objects_count = s->workloads_count = 0;
     s->workload_index = (struct map){0};
     int result = -1;
-    if (s->objects != NULL && s->workloads != NULL && s->uses != NULL && s->uses_start != NULL)
+    if (s->objects != NULL && s->workloads != NULL && s->uses != NULL && s->uses_start != NULL &&
+        s->readers != NULL)
         result = index_consumers(s, spec, old_objects, old_count, &old_workloads);
     size_t it = 0;
     void *left;
@@ -231,6 +300,8 @@ int state_index(struct rotation_state *s, const struct rotation_object *object)
     map_release(&old_workloads);
     drop_slots(old_objects, old_count, NULL, 0);
     free(old_array);
+    for (size_t i = 0; result != 0 && i < s->workloads_count; i++)
+        s->workloads[i]->objects_count = 0; /* half an index is none */
     s->indexed = result == 0;
     s->generation = object->meta.generation;
     return result;

@@ -38,7 +38,8 @@ struct known {
     int64_t disagrees_ms; /* when the first reading of this disagreement was taken; 0: none */
     size_t overflow;
     char *incomplete_why, *reused_kid, *duplicate_kid; /* malloc'ed or NULL */
-    char acknowledge[TRUST_HASH_TEXT];                 /* what acknowledges the last reading */
+    char *lost_kid; /* a key that had left the realm, and is not in the record; or NULL */
+    char acknowledge[TRUST_HASH_TEXT]; /* what acknowledges the last reading */
 };
 
 /* The files for one combination of formats, made once for each version of the set. */
@@ -66,7 +67,9 @@ struct object_slot {
     int64_t resync_ms; /* Secrets: to be written again then */
     char version[32];  /* resourceVersion of the last acknowledged write, "" unknown */
     bool foreign, adopted;
-    bool repairing; /* the write under way undoes somebody's edit */
+    bool repairing;   /* the write under way undoes somebody's edit */
+    unsigned repairs; /* in a row; who edits it again and again is answered ever more slowly */
+    int64_t repaired_ms;
     char *failure;
     unsigned tries;
     int64_t retry_ms;
@@ -82,6 +85,10 @@ struct workload_slot {
     char acked_hash[TRUST_HASH_TEXT]; /* of our last acknowledged patch */
     char version[32];
     int64_t acked_ms;
+    char uid[64];     /* of the workload that all of this is about */
+    unsigned reverts; /* times that somebody took the annotation off, in a row */
+    size_t *objects;  /* indices of the objects it reads, into state->objects; part of readers */
+    size_t objects_count;
     char rolled_version[32]; /* resourceVersion at which the rollout of rolled_hash was seen
                                 finished */
     char rolled_hash[TRUST_HASH_TEXT];
@@ -98,7 +105,8 @@ struct issuer_links { /* owned by issuer.c */
     struct err ca_err;
     bool ca_read;
     int64_t ca_due_ms;
-    char *refresh; /* annotation value served */
+    char *refresh;                       /* annotation value that polls were asked for */
+    uint64_t awaited[SOURCE_KIND_COUNT]; /* number of the poll that serves it */
 };
 
 /* An object that a consumer left behind, with deletionPolicy Delete; owned by lifecycle.c. */
@@ -113,10 +121,13 @@ struct leaving_slot {
     struct leaving_slot *next;
 };
 
+void leaving_free(struct leaving_slot *l); /* cancels its call */
+
 struct rotation_state {
     struct controller *controller;
     char *key; /* "namespace/name" */
     char *namespace, *name, *uid;
+    int64_t created_s;
     int64_t generation; /* of the spec that the slots follow */
     bool indexed;
     struct issuer_links issuer;
@@ -127,25 +138,33 @@ struct rotation_state {
     struct arena renderings_arena;
     struct object_slot **objects; /* as spec.consumers */
     size_t objects_count;
+    struct map object_index;          /* "Kind/name" to object_slot */
     struct workload_slot **workloads; /* distinct */
     size_t workloads_count;
     size_t *uses;              /* workload indices of all consumers, one after another */
     size_t *uses_start;        /* objects_count + 1 entries */
+    size_t *readers;           /* the inverse: object indices of all workloads */
     struct map workload_index; /* "Kind/name" to workload_slot */
     struct object_slot *record;
     struct leaving_slot *leaving;
     struct kube_call *lifecycle_call;
     int64_t lifecycle_retry_ms;
     struct kube_call *status_call;
-    int64_t status_ms;       /* when the last status write was sent */
+    int64_t status_ms;     /* when the last status write was sent */
+    unsigned status_tries; /* failed ones in a row */
+    int64_t status_retry_ms;
     char status_version[32]; /* resourceVersion of our last status write */
     struct map
         events; /* names of Events said by this process: value is EVENT_SENDING or EVENT_SAID */
     size_t events_under_way;
-    bool rolling; /* last plan waited for pods */
-    bool reported_once;
+    bool rolling;    /* last plan waited for pods */
+    bool wants_turn; /* it had more to write than there was room for */
 };
 
+/* An older KeyRotation of the namespace that publishes the same object, which is then its; NULL
+ * none. */
+struct rotation_state *state_owner_of(struct rotation_state *s, enum object_kind kind,
+                                      const char *name);
 /* Makes slots follow spec.consumers, keeping what is known of objects that stay. -1 out of memory.
  */
 int state_index(struct rotation_state *s, const struct rotation_object *object);

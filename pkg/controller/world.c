@@ -125,16 +125,17 @@ static const struct watcher_class classes[ROOM_COUNT] = {
                           .decode = decode_config_map,
                           .release = release_config_map,
                           .changed = changed_config_map},
-    [ROOM_PODS] = {.name = "Pod",
-                   .prefix = "/api/v1",
-                   .plural = "pods",
-                   .metadata_only = true,
-                   /* A pod that has ended reads nothing; it may lie there for weeks (evicted, jobs). */
-                   .field_selector = "status.phase!=Failed,status.phase!=Succeeded",
-                   .objects_max = LIMIT_PODS,
-                   .decode = decode_pod,
-                   .release = release_pod,
-                   .changed = changed_pod},
+    [ROOM_PODS] =
+        {.name = "Pod",
+         .prefix = "/api/v1",
+         .plural = "pods",
+         .metadata_only = true,
+         /* A pod that has ended reads nothing; it may lie there for weeks (evicted, jobs). */
+         .field_selector = "status.phase!=Failed,status.phase!=Succeeded",
+         .objects_max = LIMIT_PODS,
+         .decode = decode_pod,
+         .release = release_pod,
+         .changed = changed_pod},
     [ROOM_WORKLOADS + WORKLOAD_DEPLOYMENT] = {.name = "Deployment",
                                               .prefix = "/apis/apps/v1",
                                               .plural = "deployments",
@@ -229,15 +230,41 @@ bool world_synced_in(const struct world *w, const char *namespace)
     return false;
 }
 
-void world_explain(const struct world *w, struct buf *why)
+bool world_some_synced(const struct world *w)
+{
+    for (size_t s = 0; s < w->scopes_count; s++)
+        if (scope_synced(&w->scopes[s]))
+            return true;
+    return false;
+}
+
+static bool is_silent(const struct watcher *watcher, int64_t clock_ms)
+{
+    return watcher_synced(watcher) && watcher_heard_ms(watcher) < clock_ms;
+}
+
+bool world_silent_since(const struct world *w, int64_t clock_ms)
+{
+    for (size_t s = 0; s < w->scopes_count; s++)
+        for (size_t r = 0; r < ROOM_COUNT; r++)
+            if (is_silent(w->scopes[s].rooms[r], clock_ms))
+                return true;
+    return false;
+}
+
+void world_explain(const struct world *w, int64_t clock_ms, struct buf *why)
 {
     for (size_t s = 0; s < w->scopes_count; s++) {
         for (size_t r = 0; r < ROOM_COUNT; r++) {
             const struct watcher *watcher = w->scopes[s].rooms[r];
-            if (watcher_synced(watcher))
-                continue;
             const struct err *err = watcher_err(watcher);
-            buf_appendf(why, "%ss are not listed yet%s%s\n", classes[r].name,
+            if (watcher_synced(watcher) && !is_silent(watcher, clock_ms))
+                continue;
+            buf_appendf(why, "%ss%s%s%s%s%s\n", classes[r].name,
+                        w->scopes[s].namespace != NULL ? " of namespace " : "",
+                        w->scopes[s].namespace != NULL ? w->scopes[s].namespace : "",
+                        watcher_synced(watcher) ? " have not been heard of for minutes"
+                                                : " are not listed yet",
                         err->class != ERR_NONE ? ": " : "", err->class != ERR_NONE ? err->msg : "");
             return;
         }
@@ -281,14 +308,6 @@ const struct workload_object *world_workload(const struct world *w, enum workloa
                                              const char *namespace, const char *name)
 {
     return find(w, ROOM_WORKLOADS + (size_t)kind, namespace, name);
-}
-
-bool world_workloads_synced(const struct world *w, enum workload_kind kind)
-{
-    for (size_t s = 0; s < w->scopes_count; s++)
-        if (!watcher_synced(w->scopes[s].rooms[ROOM_WORKLOADS + (size_t)kind]))
-            return false;
-    return true;
 }
 
 bool world_has_stale_pod(const struct world *w, const struct workload_object *workload,

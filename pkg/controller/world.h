@@ -29,8 +29,12 @@ bool world_synced(const struct world *w);
 /* Everything of this namespace is listed. Until then nothing may be decided about it: an object not
  * listed yet looks like one that does not exist. */
 bool world_synced_in(const struct world *w, const char *namespace);
-/* Names the first watch that is not synced and why, for /readyz. */
-void world_explain(const struct world *w, struct buf *why);
+/* Some namespace can be worked on: one that is forbidden makes the others no less ready. */
+bool world_some_synced(const struct world *w);
+/* A watch that once worked has heard nothing since then: what it shows may be long past. */
+bool world_silent_since(const struct world *w, int64_t clock_ms);
+/* Names the first watch that is not synced, or silent since then, and why, for /readyz. */
+void world_explain(const struct world *w, int64_t clock_ms, struct buf *why);
 
 const struct rotation_object *world_rotation(const struct world *w, const char *namespace,
                                              const char *name);
@@ -40,7 +44,6 @@ const struct config_map_object *world_config_map(const struct world *w, const ch
                                                  const char *name);
 const struct workload_object *world_workload(const struct world *w, enum workload_kind kind,
                                              const char *namespace, const char *name);
-bool world_workloads_synced(const struct world *w, enum workload_kind kind);
 /* True when a pod that the workload selects, terminating ones included, lacks the hash. */
 bool world_has_stale_pod(const struct world *w, const struct workload_object *workload,
                          const char *hash);

@@ -138,9 +138,11 @@ void source_set_interval(struct source *s, int64_t interval_ms)
     feed_set_interval(s->feed);
 }
 
-void source_poll_now(struct source *s)
+uint64_t source_poll_now(struct source *s)
 {
+    uint64_t under_way = s->feed->polling ? 1 : 0;
     feed_poll_now(s->feed);
+    return s->feed->polls + under_way + 1;
 }
 
 struct reading *source_reading(const struct source *s)

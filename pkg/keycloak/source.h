@@ -30,6 +30,9 @@ struct source_credentials_port {
     void *ctx;
 };
 
+/* err.reason where Keycloak was not even asked: the Secret is missing, forbidden or not for it. */
+#define SOURCE_CREDENTIALS_REASON "CredentialsUnusable"
+
 struct source_key { /* what makes two sources the same; texts copied */
     enum source_kind kind;
     /* JWKS: the JWKS URL; DISCOVERY: the issuer whose /.well-known/openid-configuration is asked;
@@ -75,7 +78,8 @@ struct source *source_subscribe(struct sources *all, const struct source_key *ke
 /* The last one ends the source and what it has under way. NULL is fine; from polled too. */
 void source_unsubscribe(struct source *s);
 void source_set_interval(struct source *s, int64_t interval_ms);
-void source_poll_now(struct source *s); /* joins a poll that starts after this call */
+/* Joins a poll that starts after this call, whose number (see source_polls) is returned. */
+uint64_t source_poll_now(struct source *s);
 /* Last good reading, borrowed, or NULL. */
 struct reading *source_reading(const struct source *s);
 /* Error of the last poll; ERR_NONE when it was good. Sentence with the line that repairs it (which

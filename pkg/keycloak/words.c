@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keycloak/words.h"
 
+#include <stdio.h>
 #include <string.h>
 #include "base/buf.h"
 
@@ -263,6 +264,7 @@ void words_credentials(const struct source_key *key, const struct err *cause, st
                 "credentials: Secret %.*s/%.*s: %.260s", NAME_SHOWN, key->namespace, NAME_SHOWN,
                 key->secret, cause->msg);
     ret->http_status = cause->http_status;
+    (void)snprintf(ret->reason, sizeof(ret->reason), "%s", SOURCE_CREDENTIALS_REASON);
 }
 
 void words_other_server(const struct source_key *key, struct err *ret)
@@ -271,4 +273,5 @@ void words_other_server(const struct source_key *key, struct err *ret)
             "credentials: Secret %.*s/%.*s is not meant for %.*s: its key url must equal "
             "spec.keycloak.url; nothing was sent there",
             NAME_SHOWN, key->namespace, NAME_SHOWN, key->secret, URL_OF(key));
+    (void)snprintf(ret->reason, sizeof(ret->reason), "%s", SOURCE_CREDENTIALS_REASON);
 }

@@ -17,7 +17,7 @@ static const char *source_reason(enum err_class class)
     case ERR_TIMEOUT: return "TimedOut";
     case ERR_AUTH: return "CredentialsRefused";
     case ERR_FORBIDDEN: return "RoleMissing";
-    case ERR_NOT_FOUND: return "RealmOrSecretMissing";
+    case ERR_NOT_FOUND: return "RealmMissing";
     case ERR_INVALID:
     case ERR_LIMIT: return "AnswerUnusable";
     case ERR_NONE:
@@ -30,6 +30,11 @@ static const char *source_reason(enum err_class class)
     case ERR_BUG: break;
     }
     return "ServerFailed";
+}
+
+static const char *reason_of(const struct view_source *source)
+{
+    return source->reason != NULL ? source->reason : source_reason(source->err);
 }
 
 static const struct view_source *failing_source(const struct rotation_view *v)
@@ -89,7 +94,7 @@ static bool workload_pending(const struct rotation_view *v, const struct view_wo
     const char *kind = workload_kind_name(w->kind);
     pc->pods_ready += w->pods_ready;
     pc->pods_wanted += w->pods_wanted;
-    if (w->listed && !w->exists) {
+    if (!w->exists) {
         pc->state = CONSUMER_FAILED;
         (void)snprintf(pc->message, sizeof(pc->message),
                        "%s %s does not exist in namespace %s; create it, or take it out of "
@@ -120,30 +125,48 @@ static bool workload_pending(const struct rotation_view *v, const struct view_wo
     }
     if (pc->state != CONSUMER_FAILED) {
         pc->state = CONSUMER_ROLLING;
-        (void)snprintf(pc->message, sizeof(pc->message), "%s of %s %s",
+        (void)snprintf(pc->message, sizeof(pc->message), "%s of %s %s%s%s",
                        w->annotated ? "waiting for the rollout" : "waiting for the restart", kind,
-                       w->name);
+                       w->name, !w->annotated && w->waits_for != NULL ? ", which also reads " : "",
+                       !w->annotated && w->waits_for != NULL ? w->waits_for : "");
     }
     return true;
 }
 
-static const char *object_trouble(enum object_finding object)
+/* Why the object cannot be what is wanted; false when it can. */
+static bool say_trouble(const struct view_consumer *c, char out[PLAN_MESSAGE_MAX])
 {
-    if (object == OBJECT_FOREIGN)
-        return "exists and is not Keyturn's; rename publish, or give it to Keyturn with "
-               "the annotation keyturn.dev/adopt=true";
-    if (object == OBJECT_TOO_LARGE)
-        return "would be larger than 1 MiB; publish fewer formats or retire old keys";
-    return NULL;
+    const char *kind = object_kind_name(c->spec->object_kind), *name = c->spec->object_name;
+    if (c->object == OBJECT_FOREIGN)
+        (void)snprintf(
+            out, PLAN_MESSAGE_MAX,
+            "%s %s exists and is not Keyturn's; rename publish, or give it to Keyturn, with "
+            "all that is in it, by the annotation keyturn.dev/adopt=true%s",
+            kind, name, c->spec->object_kind == KIND_SECRET ? " (a Secret of type Opaque)" : "");
+    else if (c->object == OBJECT_TAKEN)
+        (void)snprintf(out, PLAN_MESSAGE_MAX,
+                       "%s %s is published by the older KeyRotation %s; rename publish", kind, name,
+                       c->owner);
+    else if (c->object == OBJECT_TOO_LARGE)
+        (void)snprintf(out, PLAN_MESSAGE_MAX,
+                       "%s %s would be larger than 1 MiB; publish fewer formats or retire old keys",
+                       kind, name);
+    else if (c->failure != NULL && c->object != OBJECT_CURRENT)
+        (void)snprintf(out, PLAN_MESSAGE_MAX, "%s %s %s", kind, name, c->failure);
+    else
+        return false;
+    return true;
 }
 
 static void decide_consumer(const struct rotation_view *v, struct rotation_plan *p, size_t i)
 {
     const struct view_consumer *c = &v->consumers[i];
     struct plan_consumer *pc = &p->consumers[i];
-    const char *trouble = object_trouble(c->object);
     memset(pc, 0, sizeof(*pc));
-    bool wanted = c->object == OBJECT_UNKNOWN || c->object == OBJECT_MISSING ||
+    bool due = c->object == OBJECT_CURRENT && c->resync_at_s <= v->now_s;
+    if (c->object == OBJECT_CURRENT && !due)
+        earlier(p, c->resync_at_s);
+    bool wanted = due || c->object == OBJECT_UNKNOWN || c->object == OBJECT_MISSING ||
                   c->object == OBJECT_STALE || c->object == OBJECT_FOREIGN;
     bool allowed = v->keys_count > 0 && v->memory_loaded && may_write(v, c->spec) && !c->writing;
     if (wanted && allowed) {
@@ -152,11 +175,8 @@ static void decide_consumer(const struct rotation_view *v, struct rotation_plan 
             earlier(p, c->retry_at_s);
     }
     pc->state = CONSUMER_UP_TO_DATE;
-    if (trouble != NULL || (c->failure != NULL && c->object != OBJECT_CURRENT)) {
+    if (say_trouble(c, pc->message)) {
         pc->state = CONSUMER_FAILED;
-        (void)snprintf(pc->message, sizeof(pc->message), "%s %s %s",
-                       object_kind_name(c->spec->object_kind), c->spec->object_name,
-                       trouble != NULL ? trouble : c->failure);
     } else if (c->object != OBJECT_CURRENT) {
         pc->state = CONSUMER_APPLYING;
         if (v->keys_count == 0)
@@ -223,42 +243,43 @@ static void decide_certificates(const struct rotation_view *v, struct rotation_p
     struct plan_condition *c = &p->conditions[CONDITION_CERTIFICATES_VALID];
     const struct view_key *soonest = NULL;
     int64_t warn_s = v->spec->warn_before_count > 0 ? v->spec->warn_before[0].seconds : 0;
-    char at[DATE_TEXT_MAX], left[DATE_TEXT_MAX];
+    const struct view_key *unreadable = NULL;
+    char at[DATE_TEXT_MAX];
     for (size_t i = 0; i < v->keys_count; i++) {
         const struct view_key *k = &v->keys[i];
-        if (k->certificate_unreadable) {
-            set(c, CONDITION_FALSE, "CertificateUnreadable",
-                "the certificate of key %s cannot be read or belongs to another key; give its "
-                "component a new one (admin console: Realm settings, Keys, Providers)",
-                k->kid);
-            return;
-        }
-        if (k->not_after_s == 0)
-            continue;
-        if (soonest == NULL || k->not_after_s < soonest->not_after_s)
+        if (k->certificate_unreadable)
+            unreadable = k;
+        else if (k->not_after_s != 0 && (soonest == NULL || k->not_after_s < soonest->not_after_s))
             soonest = k;
     }
     if (v->keys_count == 0) {
         set(c, CONDITION_UNKNOWN, "NoKeys", "no keys have been read yet");
         return;
     }
+    p->cert_expires_s = soonest != NULL ? soonest->not_after_s : 0;
+    if (unreadable != NULL && (soonest == NULL || soonest->not_after_s > v->now_s)) {
+        set(c, CONDITION_FALSE, "CertificateUnreadable",
+            "the certificate of key %s cannot be read or belongs to another key; give its "
+            "component a new one (admin console: Realm settings, Keys, Providers)",
+            unreadable->kid);
+        return;
+    }
     if (soonest == NULL) {
         set(c, CONDITION_TRUE, "NoCertificates", "no key of the realm has a certificate");
         return;
     }
-    p->cert_expires_s = soonest->not_after_s;
+    /* No countdown here: a text that changes by itself would be written each time. */
     date_rfc3339(soonest->not_after_s, at);
-    date_duration_words(soonest->not_after_s - v->now_s, left);
     if (soonest->not_after_s <= v->now_s)
         set(c, CONDITION_FALSE, "CertificateExpired",
-            "the certificate of %s key %s expired %s ago, at %s; renew it or retire the key "
+            "the certificate of %s key %s expired at %s; renew it or retire the key "
             "(since Keycloak 26.1 an expired key no longer signs)",
-            key_state_name(soonest->state), soonest->kid, left, at);
+            key_state_name(soonest->state), soonest->kid, at);
     else if (soonest->not_after_s - v->now_s <= warn_s)
         set(c, CONDITION_FALSE, "CertificateExpiring",
-            "the certificate of %s key %s expires in %s, at %s; renew it or rotate the key before",
-            key_state_name(soonest->state), soonest->kid, left, at);
-    else /* no countdown here: a text that changes by itself would be written each time */
+            "the certificate of %s key %s expires at %s; renew it or rotate the key before",
+            key_state_name(soonest->state), soonest->kid, at);
+    else
         set(c, CONDITION_TRUE, "CertificatesValid",
             "the earliest certificate (key %s) expires at %s", soonest->kid, at);
 }
@@ -325,15 +346,20 @@ static void decide_keys(const struct rotation_view *v, struct rotation_plan *p)
             v->name, v->namespace, v->acknowledge);
     else if (v->overflow > 0)
         set(c, CONDITION_FALSE, "TooManyKeys",
-            "there are more than %d signing keys; nothing was changed. Retire old ones",
+            "there are more than %d signing keys; new ones were not added. Retire old ones",
             LIMIT_KEYS);
     else if (v->incomplete)
-        set(c, CONDITION_FALSE, "KeyUnusable", "%s; nothing was changed",
+        set(c, CONDITION_FALSE, "KeyUnusable", "%s; no key leaves until it can",
             v->incomplete_why != NULL ? v->incomplete_why : "a signing key cannot be read");
     else if (failing != NULL)
-        set(c, CONDITION_UNKNOWN, source_reason(failing->err), "%s", failing->message);
+        set(c, CONDITION_UNKNOWN, reason_of(failing), "%s", failing->message);
     else if (v->keys_count == 0)
         set(c, CONDITION_UNKNOWN, "NoKeys", "no keys have been read yet");
+    else if (v->lost_kid != NULL)
+        set(c, CONDITION_FALSE, "RecordLost",
+            "ConfigMap %s-keyturn-record was deleted or changed, and with it key %s, which had left "
+            "the realm and was still trusted: it is published no more",
+            v->name, v->lost_kid);
     else if (v->disagrees)
         set(c, CONDITION_FALSE, "JwksDisagrees",
             "the JWKS and the Admin API name different keys; no key leaves until they agree (is "
@@ -399,7 +425,7 @@ static bool is_source_broken(const struct rotation_view *v, const struct rotatio
     const struct view_source *failing = failing_source(v);
     if (failing == NULL || !is_helpless(failing->err))
         return false;
-    set(ready, CONDITION_FALSE, source_reason(failing->err), "%s", failing->message);
+    set(ready, CONDITION_FALSE, reason_of(failing), "%s", failing->message);
     return true;
 }
 
@@ -410,7 +436,7 @@ static bool is_source_away(const struct rotation_view *v, const struct rotation_
     const struct view_source *failing = failing_source(v);
     if (failing == NULL)
         return false;
-    set(ready, CONDITION_FALSE, source_reason(failing->err), "%s", failing->message);
+    set(ready, CONDITION_FALSE, reason_of(failing), "%s", failing->message);
     return true;
 }
 

@@ -19,6 +19,7 @@ struct view_source {     /* a poll: Admin API, JWKS or discovery */
     bool read;           /* a good answer has been seen */
     bool polled;         /* the first poll has ended */
     enum err_class err;  /* of the last poll; ERR_NONE when it was good */
+    const char *reason;  /* word for the Ready condition, NULL: what the class says */
     const char *message; /* its sentence */
 };
 
@@ -43,11 +44,12 @@ struct view_key {
 };
 
 enum object_finding {
-    OBJECT_UNKNOWN, /* has to be written to be known: a Secret that we have not written lately */
+    OBJECT_UNKNOWN, /* has to be written to be known: a Secret that was never written */
     OBJECT_MISSING,
     OBJECT_STALE,   /* ours, with other content than wanted */
     OBJECT_CURRENT, /* ours, and as wanted */
     OBJECT_FOREIGN, /* exists and is not ours */
+    OBJECT_TAKEN,   /* an older KeyRotation publishes it */
     OBJECT_TOO_LARGE,
 };
 
@@ -55,8 +57,11 @@ struct view_consumer {
     const struct consumer_spec *spec;
     enum object_finding object;
     bool writing;            /* a write is under way */
+    int64_t resync_at_s;     /* a CURRENT one is written again then, to repair edits; INT64_MAX
+                                never */
     int64_t retry_at_s;      /* after a failed write: not before; 0 = no failure */
     const char *failure;     /* sentence of the last failed write, or NULL */
+    const char *owner;       /* TAKEN: name of the KeyRotation */
     const size_t *workloads; /* indices into view.workloads */
     size_t workloads_count;
 };
@@ -64,12 +69,12 @@ struct view_consumer {
 struct view_workload {
     enum workload_kind kind;
     const char *name;
-    bool listed; /* workloads of this kind have been listed */
     bool exists;
     bool annotated;     /* its pod template has the wanted hash */
     bool annotating;    /* a patch is under way */
     int64_t ready_at_s; /* when its objects have all been written long enough to restart; INT64_MAX:
                            not all are */
+    const char *waits_for;    /* the object that is not written yet, NULL none */
     int64_t reverted_until_s; /* somebody took our annotation away: not again before; 0 = no */
     int64_t retry_at_s;
     const char *failure;
@@ -101,6 +106,7 @@ struct rotation_view {
     size_t overflow;
     const char *reused_kid;
     const char *duplicate_kid;
+    const char *lost_kid; /* trusted before a restart, and gone with the record */
     const struct view_consumer *consumers;
     size_t consumers_count;
     const struct view_workload *workloads;

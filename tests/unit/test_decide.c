@@ -55,11 +55,11 @@ static struct scene *scene_new(void)
                                    .not_after_s = NOW + 400 * DAY};
     s->consumer = (struct view_consumer){.spec = &s->consumer_spec,
                                          .object = OBJECT_CURRENT,
+                                         .resync_at_s = INT64_MAX,
                                          .workloads = s->uses,
                                          .workloads_count = 1};
     s->workload = (struct view_workload){.kind = WORKLOAD_DEPLOYMENT,
                                          .name = "api",
-                                         .listed = true,
                                          .exists = true,
                                          .annotated = true,
                                          .rolled = true,
@@ -227,9 +227,47 @@ static void a_missing_workload_is_named(void **state)
     struct plan_condition *ready = decide(s, CONDITION_READY);
     assert_string_equal(ready->reason, "ConsumerFailed");
     assert_non_null(strstr(ready->message, "Deployment api does not exist"));
-    s->workload.listed = false; /* not listed yet is not missing */
-    ready = decide(s, CONDITION_READY);
-    assert_string_equal(ready->reason, "RollingOut");
+    free(s);
+}
+
+static void a_resync_is_written_and_not_talked_about(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new();
+    s->consumer.resync_at_s = NOW + 60;
+    assert_string_equal(decide(s, CONDITION_READY)->reason, "Steady");
+    assert_false(s->plan_consumers[0].write);
+    assert_int_equal(s->plan.again_at_s, NOW + 60);
+    s->consumer.resync_at_s = NOW;
+    assert_string_equal(decide(s, CONDITION_READY)->reason, "Steady");
+    assert_true(s->plan_consumers[0].write);
+    s->consumer.failure = "PUT timed out"; /* the keys are where they were */
+    s->consumer.retry_at_s = NOW + 5;
+    assert_string_equal(decide(s, CONDITION_READY)->reason, "Steady");
+    assert_false(s->plan_consumers[0].write);
+    free(s);
+}
+
+static void an_object_of_another_rotation_is_left_to_it(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new();
+    s->consumer.object = OBJECT_TAKEN;
+    s->consumer.owner = "older";
+    assert_non_null(strstr(decide(s, CONDITION_READY)->message, "KeyRotation older"));
+    assert_string_equal(s->plan.conditions[CONDITION_READY].reason, "ConsumerFailed");
+    assert_false(s->plan_consumers[0].write);
+    free(s);
+}
+
+static void what_a_restart_waits_for_is_named(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new();
+    s->workload.annotated = s->workload.rolled = false;
+    s->workload.ready_at_s = INT64_MAX;
+    s->workload.waits_for = "Secret b of KeyRotation other";
+    assert_non_null(strstr(decide(s, CONDITION_READY)->message, "Secret b of KeyRotation other"));
     free(s);
 }
 
@@ -296,14 +334,10 @@ static void each_failure_has_its_reason(void **state)
         const char *reason;
         bool stalled;
     } cases[] = {
-        {ERR_DNS, "NameNotResolved", true},
-        {ERR_REFUSED, "ConnectionRefused", false},
-        {ERR_TLS, "TLSFailed", true},
-        {ERR_TIMEOUT, "TimedOut", false},
-        {ERR_AUTH, "CredentialsRefused", true},
-        {ERR_FORBIDDEN, "RoleMissing", true},
-        {ERR_NOT_FOUND, "RealmOrSecretMissing", true},
-        {ERR_INVALID, "AnswerUnusable", true},
+        {ERR_DNS, "NameNotResolved", true},     {ERR_REFUSED, "ConnectionRefused", false},
+        {ERR_TLS, "TLSFailed", true},           {ERR_TIMEOUT, "TimedOut", false},
+        {ERR_AUTH, "CredentialsRefused", true}, {ERR_FORBIDDEN, "RoleMissing", true},
+        {ERR_NOT_FOUND, "RealmMissing", true},  {ERR_INVALID, "AnswerUnusable", true},
         {ERR_TRANSIENT, "ServerFailed", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -401,6 +435,9 @@ int main(void)
         cmocka_unit_test(a_workload_restarts_when_its_objects_have_settled),
         cmocka_unit_test(a_rollout_is_waited_for),
         cmocka_unit_test(a_missing_workload_is_named),
+        cmocka_unit_test(a_resync_is_written_and_not_talked_about),
+        cmocka_unit_test(an_object_of_another_rotation_is_left_to_it),
+        cmocka_unit_test(what_a_restart_waits_for_is_named),
         cmocka_unit_test(foreign_and_large_objects_say_what_to_do),
         cmocka_unit_test(each_threshold_warns_once),
         cmocka_unit_test(passive_keys_warn_too),
