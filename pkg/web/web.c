@@ -311,6 +311,7 @@ struct web *web_new(struct loop *loop, const char *listen, const struct web_sour
         .fd_limit_per_thread = FDS_MAX,
         .max_http_header_data = HEAD_BYTES_MAX,
         .max_http_header_pool = CONNECTIONS_MAX,
+        .timeout_secs = REPLY_TIMEOUT_S,
         .user = web,
         .uid = -1,
         .gid = -1,
