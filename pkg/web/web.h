@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * web: /healthz, /readyz and /metrics on one port by libwebsockets, which is also the outer loop:
- * it adopts a dup of loop_fd() and runs our loop when that is readable, so that there is one thread
- * and one loop. Only GET and HEAD over HTTP/1, no keep-alive longer than 30 s, at most 64
- * connections, request heads of at most 4 KiB within 10 s, answers taken within 60 s, at most 8
- * readers of /metrics at a time; nothing private is served. Other paths 404, other methods 405. */
+ * web: the operator's pages /healthz, /readyz and /metrics by web/server.h. Only GET and HEAD, at
+ * most 64 connections, request heads within 10 s, answers taken within 60 s, at most 8 readers of
+ * /metrics at a time; nothing private is served. Other paths 404, other methods 405. */
 #ifndef KEYTURN_WEB_WEB_H
 #define KEYTURN_WEB_WEB_H
 
@@ -24,8 +22,7 @@ struct web_source {
 
 struct web;
 
-/* listen: numeric "address:port", "[v6 address]:port", or ":port" for all addresses. The port is
- * open when this returns. loop outlives the web; source is copied. NULL on error. */
+/* listen, loop and errors: as web_server_new. source is copied. NULL on error. */
 struct web *web_new(struct loop *loop, const char *listen, const struct web_source *source,
                     struct err *err);
 /* Runs until loop_stop. */
