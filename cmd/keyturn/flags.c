@@ -19,7 +19,7 @@ enum flag {
     FLAG_LEADER_ELECT,
     FLAG_LEASE_NAME,
     FLAG_IDENTITY,
-    FLAG_FENCE_POLICY,
+    FLAG_FENCE,
     FLAG_WITHOUT_FENCE,
     FLAG_SETTLE,
     FLAG_RESYNC,
@@ -37,7 +37,7 @@ static const struct option options[] = {
     {"leader-elect", required_argument, NULL, FLAG_LEADER_ELECT},
     {"lease-name", required_argument, NULL, FLAG_LEASE_NAME},
     {"identity", required_argument, NULL, FLAG_IDENTITY},
-    {"fence-policy", required_argument, NULL, FLAG_FENCE_POLICY},
+    {"fence", required_argument, NULL, FLAG_FENCE},
     {"without-fence", no_argument, NULL, FLAG_WITHOUT_FENCE},
     {"settle", required_argument, NULL, FLAG_SETTLE},
     {"resync", required_argument, NULL, FLAG_RESYNC},
@@ -69,8 +69,8 @@ static const char help[] =
     "How it works\n"
     "  --settle DURATION          least time between writing an object and restarting its readers (5s)\n"
     "  --resync DURATION          Secrets are written again this often, to repair edits (5m)\n"
-    "  --fence-policy NAME        the ValidatingAdmissionPolicy that must refuse us foreign Secrets\n"
-    "                             (keyturn-fence-secrets)\n"
+    "  --fence PREFIX             of the names of the ValidatingAdmissionPolicies that must bind us\n"
+    "                             (keyturn-fence)\n"
     "  --without-fence            work without that proof; a stolen token can then do what RBAC allows\n"
     "What it says\n"
     "  --log-format json|text     one JSON line for each fact, or text for people (json)\n"
@@ -147,7 +147,7 @@ static int parse_one(enum flag flag, char *value, struct flags *ret)
     case FLAG_LEADER_ELECT: return parse_bool("leader-elect", value, &ret->leader_elect);
     case FLAG_LEASE_NAME: ret->lease_name = value; return -1;
     case FLAG_IDENTITY: ret->identity = value; return -1;
-    case FLAG_FENCE_POLICY: ret->fence_policy = value; return -1;
+    case FLAG_FENCE: ret->fence = value; return -1;
     case FLAG_WITHOUT_FENCE: ret->without_fence = true; return -1;
     case FLAG_SETTLE: return parse_duration("settle", value, 0, 3600, &ret->settle_ms);
     case FLAG_RESYNC: return parse_duration("resync", value, 5, 86400, &ret->resync_ms);
@@ -161,7 +161,7 @@ int flags_parse(int argc, char **argv, struct flags *ret)
 {
     *ret = (struct flags){.listen = "0.0.0.0:8080",
                           .lease_name = "keyturn",
-                          .fence_policy = "keyturn-fence-secrets",
+                          .fence = "keyturn-fence",
                           .leader_elect = true,
                           .log_level = LOG_INFO,
                           .settle_ms = 5000,

@@ -108,6 +108,42 @@ static bool copy_member(char *dst, size_t size, const json_t *object, const char
     return text_format(dst, size, "%s", text == NULL ? "" : text);
 }
 
+int admission_policy_decode(struct str body, struct admission_policy *ret, struct err *err)
+{
+    *ret = (struct admission_policy){.rules = 0};
+    json_t *cleanup_json tree = json_load(body, true, "ValidatingAdmissionPolicy", err);
+    if (tree == NULL) {
+        return -1;
+    }
+    const char *failure = json_text(json_object_get(tree, "spec"), "failurePolicy");
+    const char *rules =
+        json_text(json_path(tree, "metadata", "annotations", NULL), ANNOTATION_FENCE_RULES);
+    uint64_t number;
+    if (str_to_u64(str_from(rules), &number) && number <= INT64_MAX) {
+        ret->rules = (int64_t)number;
+    }
+    ret->fails_closed = failure == NULL || text_eq(failure, "Fail");
+    return 0;
+}
+
+int admission_binding_decode(struct str body, struct admission_binding *ret, struct err *err)
+{
+    *ret = (struct admission_binding){.denies = false};
+    json_t *cleanup_json tree = json_load(body, true, "ValidatingAdmissionPolicyBinding", err);
+    if (tree == NULL) {
+        return -1;
+    }
+    const json_t *spec = json_object_get(tree, "spec");
+    const json_t *actions = json_object_get(spec, "validationActions");
+    for (size_t i = 0; i < json_array_size(actions); i++) {
+        ret->denies = ret->denies || text_eq(json_string_value(json_array_get(actions, i)), "Deny");
+    }
+    ret->narrowed = json_object_get(spec, "matchResources") != NULL ||
+                    json_object_get(spec, "paramRef") != NULL;
+    (void)copy_member(ret->policy, sizeof(ret->policy), spec, "policyName");
+    return 0;
+}
+
 int lease_decode(struct str body, struct leader_record *ret, struct err *err)
 {
     *ret = (struct leader_record){.duration_ms = 0};

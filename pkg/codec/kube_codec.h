@@ -24,6 +24,7 @@
 #define ANNOTATION_ADOPT "keyturn.dev/adopt"
 #define ANNOTATION_REFRESH "keyturn.dev/refresh"
 #define ANNOTATION_ACKNOWLEDGE "keyturn.dev/acknowledge"
+#define ANNOTATION_FENCE_RULES "keyturn.dev/fence-rules"
 #define FINALIZER_PUBLISHED "keyturn.dev/published"
 #define SECRET_TYPE "keyturn.dev/public-keys"
 
@@ -109,6 +110,19 @@ struct watch_frame {
 };
 int watch_frame_decode(struct str frame, json_t **ret_tree, struct watch_frame *ret,
                        struct err *err);
+
+/* ValidatingAdmissionPolicy and its binding (admissionregistration.k8s.io/v1). */
+struct admission_policy {
+    int64_t rules;     /* ANNOTATION_FENCE_RULES; 0 when absent or no number */
+    bool fails_closed; /* failurePolicy Fail, which is the default */
+};
+struct admission_binding {
+    char policy[LIMIT_NAME + 1];
+    bool denies;   /* validationActions holds Deny */
+    bool narrowed; /* it has matchResources or a paramRef */
+};
+int admission_policy_decode(struct str body, struct admission_policy *ret, struct err *err);
+int admission_binding_decode(struct str body, struct admission_binding *ret, struct err *err);
 
 int lease_decode(struct str body, struct leader_record *ret, struct err *err);
 /* Whole Lease for POST or PUT. */

@@ -24,7 +24,6 @@
 #include "workqueue/workqueue.h"
 
 #define PASSES_A_TURN 32 /* then other work of the loop gets its turn */
-#define FENCE_RETRY_MS 5000
 #define TRIM_MS 30000    /* freed memory goes back to the system */
 #define POD_DELAY_MS 100 /* pods change in bunches */
 #define WRITES_MAX 64 /* under way: on 16 connections each is answered well within its deadline */
@@ -44,14 +43,12 @@ struct controller {
     struct workqueue *queue;
     struct map states; /* key to rotation_state */
     struct arena pass_arena;
-    struct loop_timer work_timer, fence_timer, trim_timer, turn_timer, drain_timer;
+    struct loop_timer work_timer, trim_timer, turn_timer, drain_timer;
     unsigned writes; /* under way */
     int64_t drain_until_ms;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
-    struct kube_call *fence_call;
-    struct err fence_err;
-    bool fence_proven, fence_asked;
+    struct fence *fence; /* NULL: without */
     bool leading, stopping;
     int64_t pass_wall_s;
     uint32_t random;
@@ -156,12 +153,16 @@ static void give_turns(void *ctx)
 
 bool controller_fenced(const struct controller *c, const char **why)
 {
-    bool proven = c->options.without_fence || c->fence_proven;
+    if (c->fence != NULL)
+        return fence_proven(c->fence, why);
     if (why != NULL)
-        *why = proven                           ? NULL
-               : c->fence_err.class != ERR_NONE ? c->fence_err.msg
-                                                : "the fence is being proven";
-    return proven;
+        *why = NULL;
+    return true;
+}
+
+bool controller_fence_refused(const struct controller *c, const struct err *err)
+{
+    return c->fence != NULL && fence_refused(c->fence, err);
 }
 
 struct rotation_state *controller_state(struct controller *c, const char *key)
@@ -484,38 +485,19 @@ static void world_became_synced(void *ctx)
     begin(c);
 }
 
-/* ---- fence ---- */
-
-static void ask_fence(void *ctx);
-
-static void fence_answered(void *ctx, const struct err *err)
+static void fence_changed(void *ctx, bool proven, const struct err *err)
 {
     struct controller *c = ctx;
-    bool proven = err->class == ERR_NONE, news = !c->fence_asked || proven != c->fence_proven;
-    c->fence_call = NULL;
-    c->fence_asked = true;
-    /* A lost answer proves nothing, and takes no proof away either until the next resync. */
-    if (proven || !err_is_transient(err->class) || !c->fence_proven)
-        c->fence_proven = proven;
-    c->fence_err = *err;
-    if (news)
-        log_at(
-            proven ? LOG_INFO : LOG_ERROR, proven ? "the fence stands" : "the fence is not proven",
-            LOG_TEXT("policy", c->options.fence_policy), LOG_TEXT("error", proven ? "" : err->msg));
-    loop_timer_in(c->loop, &c->fence_timer, proven ? c->options.resync_ms : FENCE_RETRY_MS);
-    if (news && c->leading)
+    bool good = err->class == ERR_NONE;
+    log_at(good     ? LOG_INFO
+           : proven ? LOG_WARN
+                    : LOG_ERROR,
+           good     ? "the fence stands"
+           : proven ? "the fence is taken to stand as before"
+                    : "the fence is not proven",
+           LOG_TEXT("fence", c->options.fence), LOG_TEXT("error", err->msg));
+    if (c->leading)
         begin(c);
-}
-
-static void ask_fence(void *ctx)
-{
-    struct controller *c = ctx;
-    if (c->options.without_fence || c->fence_call != NULL || c->stopping)
-        return;
-    c->fence_call =
-        fence_prove(c->kube, c->options.own_namespace, c->options.fence_policy, fence_answered, c);
-    if (c->fence_call == NULL)
-        loop_timer_in(c->loop, &c->fence_timer, FENCE_RETRY_MS);
 }
 
 /* ---- life ---- */
@@ -566,7 +548,16 @@ static bool make_parts(struct controller *c)
     c->world = world_new(c->kube, c->loop, c->options.watch_namespaces,
                          c->options.watch_namespaces_count, &events);
     c->sources = sources_new(&sources);
-    return c->queue != NULL && c->world != NULL && c->sources != NULL;
+    if (c->options.fence != NULL) {
+        struct fence_options fence = {.namespace = c->options.own_namespace,
+                                      .prefix = c->options.fence,
+                                      .again_ms = c->options.resync_ms,
+                                      .changed = fence_changed,
+                                      .ctx = c};
+        c->fence = fence_new(c->kube, c->loop, &fence, NULL);
+    }
+    return c->queue != NULL && c->world != NULL && c->sources != NULL &&
+           (c->fence != NULL || c->options.fence == NULL);
 }
 
 struct controller *controller_new(struct loop *loop, struct http_port *port, struct kube *kube,
@@ -583,7 +574,6 @@ struct controller *controller_new(struct loop *loop, struct http_port *port, str
     c->options = *options;
     c->random = options->seed != 0 ? options->seed : 1;
     c->work_timer = (struct loop_timer){.fire = work, .ctx = c};
-    c->fence_timer = (struct loop_timer){.fire = ask_fence, .ctx = c};
     c->trim_timer = (struct loop_timer){.fire = trim, .ctx = c};
     c->turn_timer = (struct loop_timer){.fire = give_turns, .ctx = c};
     c->drain_timer = (struct loop_timer){.fire = drain, .ctx = c};
@@ -614,7 +604,6 @@ void controller_use_telemetry(struct controller *c, struct controller_telemetry 
 
 void controller_start(struct controller *c)
 {
-    ask_fence(c);
     world_start(c->world);
     trim(c);
     if (c->lease == NULL)
@@ -629,7 +618,6 @@ void controller_stop(struct controller *c, void (*done)(void *ctx), void *ctx)
     c->drain_until_ms = loop_clock_ms() + DRAIN_MS;
     loop_timer_cancel(c->loop, &c->work_timer);
     loop_timer_cancel(c->loop, &c->turn_timer);
-    loop_timer_cancel(c->loop, &c->fence_timer);
     drain(c);
 }
 
@@ -638,13 +626,12 @@ void controller_free(struct controller *c)
     if (c == NULL)
         return;
     loop_timer_cancel(c->loop, &c->work_timer);
-    loop_timer_cancel(c->loop, &c->fence_timer);
     loop_timer_cancel(c->loop, &c->trim_timer);
     loop_timer_cancel(c->loop, &c->turn_timer);
     loop_timer_cancel(c->loop, &c->drain_timer);
     if (c->queue != NULL)
         drop_states(c);
-    kube_cancel(c->fence_call);
+    fence_free(c->fence);
     lease_free(c->lease);
     sources_free(c->sources);
     world_free(c->world);

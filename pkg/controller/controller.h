@@ -25,8 +25,7 @@ struct controller_options { /* texts are the caller's, for the life of the contr
     const char *identity;
     const char *lease_name;
     bool leader_elect;
-    const char *fence_policy;
-    bool without_fence;
+    const char *fence; /* prefix of its policies' names; NULL: work without */
     int64_t settle_ms; /* least time between an object's write and its readers' restart */
     int64_t resync_ms;
     uint32_t seed;

@@ -25,6 +25,8 @@ void controller_end_turn(struct controller *c);
 bool controller_may_write(const struct controller *c, int timeout_ms);
 /* True when the fence stands (or is waived); *why (may be NULL) gets the sentence when not. */
 bool controller_fenced(const struct controller *c, const char **why);
+/* True when this is what the fence says to a write of a Secret that it does not let pass. */
+bool controller_fence_refused(const struct controller *c, const struct err *err);
 uint32_t controller_random(struct controller *c);
 struct rotation_state *controller_state(struct controller *c, const char *key);
 /* Every state: size_t it = 0. */

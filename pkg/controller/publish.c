@@ -221,15 +221,14 @@ static void acknowledged(struct object_slot *o, struct str body)
  * ("type: Invalid value: ...: field is immutable"), or our own fence. */
 static bool says_foreign(const struct object_slot *o, const struct err *err)
 {
-    const char *policy = controller_options(o->state->controller)->fence_policy;
     bool type = strstr(err->msg, "type: Invalid value") != NULL;
     return o->kind == KIND_SECRET && o->step != OBJECT_POST &&
-           (type || (policy != NULL && strstr(err->msg, policy) != NULL));
+           (type || controller_fence_refused(o->state->controller, err));
 }
 
 static void refused(struct object_slot *o, const struct err *err)
 {
-    bool may_adopt = !controller_options(o->state->controller)->without_fence;
+    bool may_adopt = controller_options(o->state->controller)->fence != NULL;
     bool is_foreign = says_foreign(o, err);
     if (is_foreign && o->step == OBJECT_PUT && may_adopt && o->consumer != NULL)
         again(o, OBJECT_ADOPT); /* only the fence can tell whether its owner gave it to us */

@@ -4,102 +4,265 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/buf.h"
-#include "kube/call.h"
+#include "base/limits.h"
+#include "codec/kube_codec.h"
 
 /* Whether a POST to /secrets would have gone through is asked with this name; a dry run makes
  * nothing. */
 #define PROBE_NAME "keyturn-fence-probe"
+#define RETRY_MS 5000
+#define INSTALL "install the chart with fence.enabled=true, or run with --without-fence"
 
-struct proof {
-    char *needle; /* how the API server names the policy that refused */
-    char *policy;
-    fence_done_fn *done;
-    void *ctx;
+/* A step of a round is one request: policy and binding of each part, then the probe. */
+static const char *const parts[] = {"secrets", "configmaps", "workloads", "keyrotations"};
+#define STEP_PROBE (2 * ARRAY_LEN(parts))
+
+struct fence {
+    struct kube *kube;
+    struct loop *loop;
+    struct fence_options options;
+    char *namespace, *prefix;
+    struct loop_timer timer; /* of the next round */
+    struct kube_call *call;
+    size_t step;
+    char name[LIMIT_NAME + 1]; /* of the policy this step is about, and of its binding */
+    struct err err;            /* of the last round */
+    bool asked, proven;
 };
 
-static void proof_free(void *ctx)
+static void step_send(struct fence *f);
+
+static void round_end(struct fence *f, const struct err *err)
 {
-    struct proof *proof = ctx;
-    if (proof == NULL)
-        return;
-    free(proof->needle);
-    free(proof->policy);
-    free(proof);
+    bool good = err->class == ERR_NONE;
+    bool proven = good || (f->proven && err_is_transient(err->class));
+    bool news = !f->asked || proven != f->proven || !text_eq(err->msg, f->err.msg);
+    f->err = *err;
+    f->proven = proven;
+    f->asked = true;
+    loop_timer_in(f->loop, &f->timer, good ? f->options.again_ms : RETRY_MS);
+    if (news)
+        f->options.changed(f->options.ctx, proven, &f->err);
 }
 
-static struct proof *proof_new(const char *policy, fence_done_fn *done, void *ctx)
+/* --- what is there --------------------------------------------------------------------------- */
+
+static void judge_get(const struct fence *f, const char *kind, const struct err *answer,
+                      struct err *ret)
 {
-    struct proof *proof = calloc(1, sizeof(*proof));
-    if (proof == NULL)
-        return NULL;
-    struct buf cleanup_buf needle = {0};
-    buf_appendf(&needle, "ValidatingAdmissionPolicy '%s' with binding", policy);
-    proof->needle = buf_take(&needle);
-    proof->policy = strdup(policy);
-    proof->done = done;
-    proof->ctx = ctx;
-    if (proof->needle == NULL || proof->policy == NULL) {
-        proof_free(proof);
-        return NULL;
+    if (answer->class == ERR_NOT_FOUND) {
+        err_set(ret, ERR_FORBIDDEN,
+                "the fence stands open: there is no %s %s, so Keyturn touches no Secret; " INSTALL,
+                kind, f->name);
+    } else if (answer->class == ERR_FORBIDDEN) {
+        err_set(ret, ERR_FORBIDDEN,
+                "the fence cannot be proven: the ServiceAccount may not get %s %s; restore the "
+                "chart's ClusterRole for the fence",
+                kind, f->name);
+    } else {
+        *ret = *answer;
+        err_wrap(ret, "the fence (%s) is not proven", f->name);
     }
-    return proof;
 }
 
-static void judge(const struct proof *proof, const struct err *answer, struct err *ret)
+static void judge_policy(const struct fence *f, struct str body, struct err *ret)
 {
-    const char *policy = proof->policy;
-    /* A refusal by admission is 422; the name of a Secret nobody could read is in no 403. */
-    if (answer->http_status == 422 && strstr(answer->msg, proof->needle) != NULL)
+    struct admission_policy policy;
+    if (admission_policy_decode(body, &policy, ret) != 0)
+        return;
+    if (policy.rules < FENCE_RULES)
+        err_set(ret, ERR_FORBIDDEN,
+                "the fence is older than Keyturn: policy %s has rules %lld, this version needs %d; "
+                "upgrade the chart",
+                f->name, (long long)policy.rules, FENCE_RULES);
+    else if (!policy.fails_closed)
+        err_set(ret, ERR_FORBIDDEN,
+                "the fence stands open: policy %s has another failurePolicy than Fail; restore the "
+                "chart's",
+                f->name);
+}
+
+static void judge_binding(const struct fence *f, struct str body, struct err *ret)
+{
+    struct admission_binding binding;
+    if (admission_binding_decode(body, &binding, ret) != 0)
+        return;
+    const char *wrong = !text_eq(binding.policy, f->name) ? "binds another policy"
+                        : !binding.denies                 ? "does not deny"
+                        : binding.narrowed ? "has matchResources or a paramRef, so it may not hold "
+                                             "everywhere"
+                                           : NULL;
+    if (wrong != NULL)
+        err_set(ret, ERR_FORBIDDEN,
+                "the fence stands open: ValidatingAdmissionPolicyBinding %s %s; restore the chart's",
+                f->name, wrong);
+}
+
+static void on_got(void *ctx, const struct kube_answer *answer)
+{
+    struct fence *f = ctx;
+    struct err err = {0};
+    bool binding = f->step % 2 != 0;
+    f->call = NULL;
+    if (answer->err.class != ERR_NONE)
+        judge_get(f,
+                  binding ? "ValidatingAdmissionPolicyBinding" : "ValidatingAdmissionPolicy",
+                  &answer->err, &err);
+    else if (binding)
+        judge_binding(f, answer->body, &err);
+    else
+        judge_policy(f, answer->body, &err);
+    if (err.class != ERR_NONE) {
+        round_end(f, &err);
+        return;
+    }
+    f->step++;
+    step_send(f);
+}
+
+/* --- what is in force ------------------------------------------------------------------------ */
+
+/* The policy that the API server's sentence names, cut out of it into name; false when none is. */
+static bool refusing_policy(const struct err *answer, char name[LIMIT_NAME + 1])
+{
+    static const char before[] = "ValidatingAdmissionPolicy '";
+    const char *start = strstr(answer->msg, before);
+    if (start == NULL || answer->http_status < 400 || answer->http_status >= 500)
+        return false;
+    start += strlen(before);
+    size_t len = strcspn(start, "'");
+    return text_starts_with(start + len, "' with binding") &&
+           text_format(name, LIMIT_NAME + 1, "%.*s", (int)len, start);
+}
+
+static void judge_probe(const struct fence *f, const struct err *answer, struct err *ret)
+{
+    char name[LIMIT_NAME + 1];
+    bool named = refusing_policy(answer, name);
+    /* Our policies refuse with 422. */
+    if (named && answer->http_status == 422 && text_eq(name, f->name))
         return;
     if (answer->class == ERR_NONE) {
         err_set(ret, ERR_FORBIDDEN,
                 "the fence stands open: policy %s let a foreign Secret pass, so Keyturn touches no "
-                "Secret; install the chart with fence.enabled=true, or run with --without-fence",
-                policy);
+                "Secret; " INSTALL,
+                f->name);
+    } else if (named && !text_eq(name, f->name)) {
+        err_set(ret, ERR_TRANSIENT,
+                "policy %s refused the Secret that proves the fence before %s was heard; exempt "
+                "Secrets named " PROBE_NAME " from it",
+                name, f->name);
     } else if (answer->class == ERR_FORBIDDEN) {
         err_set(ret, ERR_FORBIDDEN,
                 "the fence cannot be proven: the ServiceAccount may not create Secrets in its own "
                 "namespace, so policy %s was not asked; restore the chart's Role",
-                policy);
+                f->name);
     } else {
         *ret = *answer;
-        err_wrap(ret, "the fence (policy %s) is not proven", policy);
+        err_wrap(ret, "the fence (policy %s) is not proven", f->name);
     }
-    ret->http_status = answer->http_status;
 }
 
-static void on_done(void *ctx, const struct kube_answer *answer)
+static void on_probed(void *ctx, const struct kube_answer *answer)
 {
-    struct proof *proof = ctx;
+    struct fence *f = ctx;
     struct err err = {0};
-    judge(proof, &answer->err, &err);
-    fence_done_fn *done = proof->done;
-    void *done_ctx = proof->ctx;
-    proof_free(proof);
-    done(done_ctx, &err);
+    f->call = NULL;
+    judge_probe(f, &answer->err, &err);
+    round_end(f, &err);
 }
 
-struct kube_call *fence_prove(struct kube *kube, const char *namespace, const char *policy,
-                              fence_done_fn *done, void *ctx)
+/* --- a round --------------------------------------------------------------------------------- */
+
+static struct kube_call *send_get(struct fence *f)
+{
+    struct buf cleanup_buf path = {0};
+    kube_path(&path, "/apis/admissionregistration.k8s.io/v1", NULL,
+              f->step % 2 != 0 ? "validatingadmissionpolicybindings"
+                               : "validatingadmissionpolicies",
+              f->name);
+    struct kube_request request = {.method = "GET", .path = buf_text(&path)};
+    return path.failed ? NULL : kube_submit(f->kube, &request, on_got, f);
+}
+
+static struct kube_call *send_probe(struct fence *f)
 {
     static const char body[] = "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"type\":\"Opaque\","
                                "\"metadata\":{\"name\":\"" PROBE_NAME "\"}}";
     struct buf cleanup_buf path = {0};
-    kube_path(&path, "/api/v1", namespace, "secrets", NULL);
+    kube_path(&path, "/api/v1", f->namespace, "secrets", NULL);
     buf_append_text(&path, "?dryRun=All");
-    struct proof *proof = path.failed ? NULL : proof_new(policy, done, ctx);
-    if (proof == NULL)
+    struct kube_request request = {.method = "POST",
+                                   .path = buf_text(&path),
+                                   .metadata_only = true,
+                                   .body = str_from(body)};
+    return path.failed ? NULL : kube_submit(f->kube, &request, on_probed, f);
+}
+
+static void step_send(struct fence *f)
+{
+    bool probe = f->step == STEP_PROBE;
+    (void)text_format(f->name, sizeof(f->name), "%s-%s", f->prefix, parts[probe ? 0 : f->step / 2]);
+    f->call = probe ? send_probe(f) : send_get(f);
+    if (f->call == NULL) {
+        struct err err = {0};
+        err_set(&err, ERR_NO_MEMORY, "no memory to prove the fence");
+        round_end(f, &err);
+    }
+}
+
+static void round_begin(void *ctx)
+{
+    struct fence *f = ctx;
+    f->step = 0;
+    step_send(f);
+}
+
+struct fence *fence_new(struct kube *kube, struct loop *loop, const struct fence_options *options,
+                        struct err *err)
+{
+    struct fence *f = calloc(1, sizeof(*f));
+    if (f == NULL) {
+        err_set(err, ERR_NO_MEMORY, "no memory for the fence");
         return NULL;
-    struct kube_request request = {
-        .method = "POST",
-        .path = buf_text(&path),
-        .metadata_only = true,
-        .body = str_from(body),
-        .lane = HTTP_LANE_API,
-    };
-    struct kube_extra extra = {.on_cancel = proof_free};
-    struct kube_call *call = kube_start(kube, &request, &extra, on_done, proof);
-    if (call == NULL)
-        proof_free(proof);
-    return call;
+    }
+    f->kube = kube;
+    f->loop = loop;
+    f->options = *options;
+    f->namespace = strdup(options->namespace);
+    f->prefix = strdup(options->prefix);
+    f->timer = (struct loop_timer){.fire = round_begin, .ctx = f};
+    if (f->namespace == NULL || f->prefix == NULL) {
+        fence_free(f);
+        err_set(err, ERR_NO_MEMORY, "no memory for the fence");
+        return NULL;
+    }
+    loop_timer_in(loop, &f->timer, 0);
+    return f;
+}
+
+void fence_free(struct fence *f)
+{
+    if (f == NULL)
+        return;
+    loop_timer_cancel(f->loop, &f->timer);
+    kube_cancel(f->call);
+    free(f->namespace);
+    free(f->prefix);
+    free(f);
+}
+
+bool fence_proven(const struct fence *f, const char **why)
+{
+    if (why != NULL)
+        *why = f->proven ? NULL : f->asked ? f->err.msg : "the fence is being proven";
+    return f->proven;
+}
+
+bool fence_refused(const struct fence *f, const struct err *answer)
+{
+    char ours[LIMIT_NAME + 1];
+    char name[LIMIT_NAME + 1];
+    return text_format(ours, sizeof(ours), "%s-%s", f->prefix, parts[0]) &&
+           refusing_policy(answer, name) && text_eq(name, ours);
 }

@@ -1,16 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * fence: proof that the chart's admission policies bind us: a dry-run POST of an Opaque Secret in
- * our own namespace must be refused by the policy named. Any other answer, also a refusal by RBAC
- * or a lost one, is no proof. */
+ * fence: proof that the chart's admission policies bind us, asked for at once and then again and
+ * again. One round is
+ *   - a GET of each of the four policies and of its binding: it is there, its rules are no older
+ *     than FENCE_RULES, and it denies whatever it does not understand;
+ *   - a dry-run POST of an Opaque Secret in our own namespace, which the policy for Secrets must
+ *     refuse by its name: so that it is in force, and for our account.
+ * What the others say is taken from what is there; only that of Secrets is seen at work. Any other
+ * answer, also a refusal by RBAC, is no proof. A former proof is kept while the question gets lost:
+ * no answer, or another policy that refused the Secret before ours was heard (the API server names
+ * one, in no order). */
 #ifndef KEYTURN_KUBE_FENCE_H
 #define KEYTURN_KUBE_FENCE_H
 
+#include <stdbool.h>
 #include "kube/kube.h"
 
-/* err->class ERR_NONE = proven; else a sentence that says what stands open and what to do. */
-typedef void fence_done_fn(void *ctx, const struct err *err);
-struct kube_call *fence_prove(struct kube *kube, const char *namespace, const char *policy,
-                              fence_done_fn *done, void *ctx);
+/* What the chart writes into ANNOTATION_FENCE_RULES; raised in both when a rule changes. */
+#define FENCE_RULES 1
+
+struct fence;
+
+struct fence_options {
+    const char *namespace; /* our own */
+    const char *prefix;    /* of the policies' names: PREFIX-secrets and so on */
+    int64_t again_ms;      /* from a proof to the next round; without one it is 5 s */
+    /* After the first round, and whenever the proof or the sentence about it changed. err:
+     * ERR_NONE, or what stands open and what to do; beside a proof, why it could not be renewed. */
+    void (*changed)(void *ctx, bool proven, const struct err *err);
+    void *ctx;
+};
+
+/* Texts are copied. The first round begins in the loop's next turn. */
+struct fence *fence_new(struct kube *kube, struct loop *loop, const struct fence_options *options,
+                        struct err *err);
+void fence_free(struct fence *fence); /* NULL is fine */
+/* why (may be NULL): NULL, or a sentence that lives until the next round. */
+bool fence_proven(const struct fence *fence, const char **why);
+/* True when the policy for Secrets is what refused this request. */
+bool fence_refused(const struct fence *fence, const struct err *answer);
 
 #endif

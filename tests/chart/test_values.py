@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every value of the chart does something, and the schema refuses what does nothing."""
 import copy
+import hashlib
 import json
 import re
 
@@ -62,7 +63,7 @@ ROWS = [
     ("serviceAccount.name", "mine", lambda m: m.pod["serviceAccountName"], "mine", {}),
     ("serviceAccount.annotations", {"a": "b"},
      lambda m: m.get("ServiceAccount")["metadata"].get("annotations"), {"a": "b"}, {}),
-    ("rbac.aggregate", False, lambda m: names(m, "ClusterRole"), ["keyturn"], {}),
+    ("rbac.aggregate", False, lambda m: names(m, "ClusterRole"), ["keyturn", "keyturn-fence"], {}),
     ("fence.enabled", False, lambda m: names(m, "ValidatingAdmissionPolicy"), [], {}),
     ("leaderElection.enabled", False, lambda m: "--leader-elect=false" in m.args, True, {"replicaCount": 1}),
     ("leaderElection.leaseName", "mine", lambda m: "--lease-name=mine" in m.args, True, {}),
@@ -125,7 +126,7 @@ def test_default_values_render_what_they_should(render):
                             "ValidatingAdmissionPolicyBinding"]
     assert made.args == ["run", "--namespace=keyturn-system", "--listen=0.0.0.0:8080", "--leader-elect=true", "--lease-name=keyturn",
                          "--log-format=json", "--log-level=info", "--settle=5", "--resync=5m",
-                         "--fence-policy=keyturn-fence-secrets"]
+                         "--fence=keyturn-fence"]
     assert made.get("Deployment")["spec"]["replicas"] == 2
 
 
@@ -146,16 +147,21 @@ def test_rights_are_exactly_these(render):
     granted = {(group, resource): rule["verbs"] for rule in rules(made, "ClusterRole", "keyturn")
                for group in rule["apiGroups"] for resource in rule["resources"]}
     assert granted == {
-        ("keyturn.dev", "keyrotations"): ["get", "list", "watch", "update", "patch"],
-        ("keyturn.dev", "keyrotations/status"): ["update", "patch"],
+        ("keyturn.dev", "keyrotations"): ["list", "watch", "patch"],
+        ("keyturn.dev", "keyrotations/status"): ["patch"],
         ("", "secrets"): ["create", "update", "delete"],
         ("", "configmaps"): ["get", "list", "watch", "create", "update", "delete"],
-        ("apps", "deployments"): ["get", "list", "watch", "patch"],
-        ("apps", "statefulsets"): ["get", "list", "watch", "patch"],
-        ("apps", "daemonsets"): ["get", "list", "watch", "patch"],
-        ("", "pods"): ["get", "list", "watch"],
-        ("events.k8s.io", "events"): ["create", "patch"],
+        ("apps", "deployments"): ["list", "watch", "patch"],
+        ("apps", "statefulsets"): ["list", "watch", "patch"],
+        ("apps", "daemonsets"): ["list", "watch", "patch"],
+        ("", "pods"): ["list", "watch"],
+        ("events.k8s.io", "events"): ["create"],
     }
+    assert rules(made, "ClusterRole", "keyturn-fence") == [
+        {"apiGroups": ["admissionregistration.k8s.io"],
+         "resources": ["validatingadmissionpolicies", "validatingadmissionpolicybindings"],
+         "resourceNames": names(made, "ValidatingAdmissionPolicy"), "verbs": ["get"]}]
+    assert "keyturn-fence" not in names(render({"fence": {"enabled": False}}), "ClusterRole")
     assert rules(made, "Role", "keyturn-own") == [
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["keyturn"],
@@ -171,7 +177,7 @@ def test_rights_are_exactly_these(render):
 
 def test_watched_namespaces_bound_one_by_one(render):
     made = render({"watchNamespaces": ["a", "b"]})
-    assert made.all("ClusterRoleBinding") == []
+    assert names(made, "ClusterRoleBinding") == ["keyturn-fence"], "policies have no namespace"
     bound = {o["metadata"]["namespace"]: o["roleRef"]["name"] for o in made.all("RoleBinding")}
     assert bound == {"a": "keyturn", "b": "keyturn", "keyturn-system": "keyturn-own"}
 
@@ -206,11 +212,21 @@ def test_fence_binds_the_operators_own_user(render):
     assert "--without-fence" in render({"fence": {"enabled": False}}).args
 
 
+def test_rules_of_the_fence_have_a_number(render):
+    """The operator refuses to work behind rules older than its own, so a changed rule raises the number in both places."""
+    wanted = re.search(r"#define FENCE_RULES (\d+)", (ROOT / "pkg/kube/fence.h").read_text())[1]
+    policies = render().all("ValidatingAdmissionPolicy")
+    assert {p["metadata"]["annotations"]["keyturn.dev/fence-rules"] for p in policies} == {wanted}
+    text = json.dumps([p["spec"] for p in policies], sort_keys=True)
+    assert (wanted, hashlib.sha256(text.encode()).hexdigest()[:16]) == ("1", "4a60775074ab2a4a"), \
+        "a rule changed: raise FENCE_RULES and keyturn.dev/fence-rules, and write both here"
+
+
 def test_two_releases_share_no_name(render):
     one, two = render(release="keyturn"), render(release="other", namespace="other-system")
     name = lambda o: (o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"])
     assert not {name(o) for o in one.objects} & {name(o) for o in two.objects}
-    assert "--fence-policy=other-keyturn-fence-secrets" in two.args
+    assert "--fence=other-keyturn-fence" in two.args
     long = render(release="r" * 53)
     assert all(len(o["metadata"]["name"]) <= 63 for o in long.objects)
 

@@ -6,7 +6,7 @@ CASES holds each once, with what must refuse it; CONFIGURATIONS the objects that
 import base64
 import types
 
-from harness import FINALIZER
+from harness import FINALIZER, MERGE
 
 PREFIX = "fence"
 CANARY = base64.b64encode(b"the-word-that-must-not-leave").decode()
@@ -17,7 +17,7 @@ TYPE = "keyturn.dev/public-keys"
 KINDS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 
 JSON = "application/json"
-MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
+JSON_PATCH = "application/json-patch+json"
 STRATEGIC, APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
 META = ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 ACCEPTS = {
@@ -72,6 +72,14 @@ def rotation(name="prod"):
                      "consumers": [{"name": "api", "publish": {"secret": {"name": "ours"}}}]}}
 
 
+def event(name):
+    """In the namespace {ns}."""
+    return {"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": meta(name, namespace="{ns}"),
+            "eventTime": "2026-01-01T00:00:00.000000Z", "type": "Normal", "reason": "Test", "action": "Test", "note": "x",
+            "reportingController": "keyturn.dev/operator", "reportingInstance": "a",
+            "regarding": {"kind": "KeyRotation", "namespace": "{ns}", "name": "prod"}}
+
+
 # --- the forbidden things -------------------------------------------------------------------------
 
 def case(title, by, method, path, body=None, **more):
@@ -82,6 +90,7 @@ def case(title, by, method, path, body=None, **more):
 
 CORE, APPS = "/api/v1/namespaces/{ns}", "/apis/apps/v1/namespaces/{ns}"
 CUSTOM = "/apis/keyturn.dev/v1alpha1/namespaces/{ns}/keyrotations"
+EVENTS = "/apis/events.k8s.io/v1/namespaces/{ns}/events"
 RBAC_API, ADMISSION = "/apis/rbac.authorization.k8s.io/v1", "/apis/admissionregistration.k8s.io/v1"
 
 
@@ -265,6 +274,7 @@ def workload_writes(kind):
                content_type=APPLY)
     yield case(f"{kind}: created", "rbac", "POST", f"{APPS}/{KINDS[kind]}", created)
     yield case(f"{kind}: put", "rbac", "PUT", path, workload(kind))
+    yield case(f"{kind}: read", "rbac", "GET", path)
     yield case(f"{kind}: deleted", "rbac", "DELETE", path)
     yield case(f"{kind}: all deleted", "rbac", "DELETE", f"{APPS}/{KINDS[kind]}")
     yield case(f"{kind}: status", "rbac", "PATCH", path + "/status", {"status": {"observedGeneration": 9}}, content_type=MERGE)
@@ -286,6 +296,7 @@ def pod_writes():
         yield case(f"Pod: {what}", "rbac", "PATCH", path, body, content_type=STRATEGIC)
     yield case("Pod: created", "rbac", "POST", CORE + "/pods",
                {"apiVersion": "v1", "kind": "Pod", "metadata": meta("new"), "spec": pod_spec()})
+    yield case("Pod: read", "rbac", "GET", path)
     yield case("Pod: deleted", "rbac", "DELETE", path)
     yield case("Pod: status", "rbac", "PATCH", path + "/status", {"status": {"message": "x"}}, content_type=MERGE)
     yield case("Pod: evicted", "rbac", "POST", path + "/eviction",
@@ -321,6 +332,10 @@ def rotation_writes():
     created = rotation("new")
     yield case("KeyRotation: created by apply", "rbac", "PATCH", CUSTOM + "/new?fieldManager=keyturn", created,
                content_type=APPLY)
+    yield case("KeyRotation: read", "rbac", "GET", path)
+    # A put of a custom resource names its version, which nobody can know here.
+    yield case("KeyRotation: put", "rbac", "PUT", path, rotation(), admin=False)
+    yield case("KeyRotation: status put", "rbac", "PUT", path + "/status", rotation(), admin=False)
     yield case("KeyRotation: deleted", "rbac", "DELETE", path)
     yield case("KeyRotation: all deleted", "rbac", "DELETE", CUSTOM)
 
@@ -345,6 +360,7 @@ def everything_else():
             yield case(f"the fence itself: delete {plural} {policy}", "rbac", "DELETE", name)
             yield case(f"the fence itself: patch {plural} {policy}", "rbac", "PATCH", name,
                        {"metadata": {"labels": {"more": "x"}}}, content_type=MERGE)
+        yield case(f"the fence itself: list {plural}", "rbac", "GET", f"{ADMISSION}/{plural}")
         yield case(f"the fence itself: all {plural}", "rbac", "DELETE", f"{ADMISSION}/{plural}?labelSelector=none%3Dsuch")
     token = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
     yield case("a token of another account", "rbac", "POST", CORE + "/serviceaccounts/default/token", token)
@@ -360,7 +376,9 @@ def everything_else():
     yield case("the CRD", "rbac", "PATCH", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/keyrotations.keyturn.dev",
                {"metadata": {"labels": {"more": "x"}}}, content_type=MERGE)
     yield case("nodes", "rbac", "GET", "/api/v1/nodes")
-    yield case("events read", "rbac", "GET", "/apis/events.k8s.io/v1/namespaces/{ns}/events")
+    yield case("events listed", "rbac", "GET", EVENTS)
+    yield case("an event read", "rbac", "GET", EVENTS + "/said")
+    yield case("an event read by an empty patch", "rbac", "PATCH", EVENTS + "/said", {}, content_type=MERGE)
 
 
 CASES = [*reads(), *secret_writes(), *config_map_writes(), *configurations(),

@@ -25,6 +25,7 @@ CLUSTER = ROOT / "tests" / "cluster" / "cluster"
 CHART = ROOT / "charts" / "keyturn"
 IMAGE = "localhost/keyturn:dev"
 FINALIZER = "keyturn.dev/published"
+MERGE = "application/merge-patch+json"
 
 
 def run(*args, check=True, **options):

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The proof of the fence: an operator with the chart's own account looks whether each policy stands, says which one does not, and
+touches no Secret until all do."""
+import contextlib
+import os
+import pathlib
+
+import pytest
+import yaml
+
+import realm as keycloak_client
+from harness import MERGE, fresh_namespace, installed
+from operator_process import Operator
+from scene import Scene, config_map, secret, until
+
+PREFIX = "proof"
+API = "/apis/admissionregistration.k8s.io/v1/"
+POLICY, BINDING = API + "validatingadmissionpolicies/" + PREFIX + "-fence-", API + "validatingadmissionpolicybindings/" + PREFIX + "-fence-"
+
+
+@pytest.fixture(scope="module")
+def team(kube, crd):
+    with fresh_namespace(kube, "team") as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def release(kube, helm, crd, team):
+    """Rights and policies; the operator itself is a process here."""
+    values = {"replicaCount": 0, "credentialSecrets": [{"namespace": team, "name": "keyturn-keycloak"}]}
+    with installed(kube, helm, PREFIX, values) as done:
+        yield done
+
+
+@pytest.fixture(scope="module")
+def operator(release, kubectl, tmp_path_factory):
+    """Ready at the start: the whole fence is proven with the rights of the chart."""
+    config = yaml.safe_load(pathlib.Path(os.environ["KUBECONFIG"]).read_text())
+    token = kubectl("create", "token", PREFIX, "--namespace", release.namespace, "--duration=1h").stdout.strip()
+    user = next(c["context"]["user"] for c in config["contexts"] if c["name"] == config["current-context"])
+    next(u for u in config["users"] if u["name"] == user)["user"] = {"token": token}
+    file = tmp_path_factory.mktemp("account") / "config"
+    file.write_text(yaml.safe_dump(config))
+    with Operator(release.namespace, kubeconfig=str(file), watch_namespaces=None, without_fence=None, fence=f"{PREFIX}-fence") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def scene(kube, team, operator):
+    keycloak = keycloak_client.Keycloak.from_env()
+    keycloak.wait_ready()
+    realm = keycloak.create_realm(team)
+    yield Scene(kube, team, realm)
+    realm.delete(missing_ok=True)
+
+
+class Damaged:
+    """An object of the fence, changed or gone, and put back at the end."""
+
+    def __init__(self, admin, path, change):
+        self.admin, self.path, self.change = admin, path, change
+
+    def __enter__(self):
+        self.whole = self.admin("GET", self.path).json()
+        for name in ("uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"):
+            self.whole["metadata"].pop(name, None)
+        answer = self.admin("DELETE", self.path) if self.change is None else \
+            self.admin("PATCH", self.path, self.change, content_type=MERGE)
+        assert answer.status_code == 200, answer.text
+
+    def __exit__(self, *_):
+        self.admin("DELETE", self.path)
+        answer = self.admin("POST", self.path.rpartition("/")[0], self.whole)
+        assert answer.status_code == 201, answer.text
+
+
+def says(operator, sentence):
+    answer = operator.get("/readyz")
+    return answer.status_code == 503 and sentence in answer.text
+
+
+DAMAGES = [
+    (POLICY + "workloads", None, "there is no ValidatingAdmissionPolicy proof-fence-workloads"),
+    (BINDING + "configmaps", {"spec": {"validationActions": ["Warn"]}},
+     "ValidatingAdmissionPolicyBinding proof-fence-configmaps does not deny"),
+    (POLICY + "keyrotations", {"metadata": {"annotations": {"keyturn.dev/fence-rules": None}}},
+     "policy proof-fence-keyrotations has rules 0"),
+    (POLICY + "secrets",
+     {"spec": {"matchConditions": [{"name": "another", "expression": "request.userInfo.username == 'nobody'"}]}},
+     "policy proof-fence-secrets let a foreign Secret pass"),
+]
+
+
+def test_a_damaged_fence_is_named_and_a_whole_one_is_proven_again(operator, admin):
+    """The next damage is done before the last is repaired: each round of the operator then shows another one."""
+    operator.until(operator.ready, "the fence proven")
+    repair = contextlib.ExitStack()
+    try:
+        for path, change, sentence in DAMAGES:
+            former, repair = repair, contextlib.ExitStack()
+            with former:
+                repair.enter_context(Damaged(admin, path, change))
+            operator.until(lambda: says(operator, sentence), sentence, 90)
+    finally:
+        repair.close()
+    operator.until(operator.ready, "the fence proven again", 90)
+
+
+def test_no_secret_is_touched_without_proof(scene, operator, admin):
+    operator.until(operator.ready, "the fence proven")
+    with Damaged(admin, BINDING + "keyrotations", None):
+        operator.until(lambda: not operator.ready(), "the hole seen")
+        scene.rotation(consumers=[secret("a", "closed")])
+        scene.rotation("other", consumers=[config_map("b", "open")])
+        ready = scene.wait_condition("Ready", "False", "FenceUnproven")
+        assert "there is no ValidatingAdmissionPolicyBinding proof-fence-keyrotations" in ready["message"]
+        scene.wait_ready("other")
+        assert scene.files("ConfigMap", "open")
+        assert scene.kube.core.list_namespaced_secret(scene.namespace, field_selector="metadata.name=closed").items == []
+    scene.wait_ready()
+    until(lambda: "jwks.json" in scene.files("Secret", "closed"), "published once the fence stands")
