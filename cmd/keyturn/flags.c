@@ -9,6 +9,13 @@
 #include "base/str.h"
 #include "version.h"
 
+/* Said in words where they are refused, and by the chart. */
+#define SETTLE_LEAST_S 0
+#define SETTLE_MOST_S 3600
+#define RESYNC_LEAST_S 5
+#define RESYNC_MOST_S 86400
+#define NAMESPACE_MAX 63 /* a DNS label */
+
 enum flag {
     FLAG_HELP = 1,
     FLAG_VERSION,
@@ -60,15 +67,17 @@ static const char help[] =
     "Where it works\n"
     "  --kubeconfig FILE          use this kubeconfig; without it the pod's ServiceAccount\n"
     "  --namespace NS             its own namespace, for the Lease and the proof of the fence\n"
-    "  --watch-namespaces A,B     only these namespaces; without it all\n"
+    "  --watch-namespaces A,B     only these namespaces, at most 64; without it all\n"
     "  --listen ADDR:PORT         /healthz, /readyz and /metrics (0.0.0.0:8080)\n"
     "How many\n"
     "  --leader-elect true|false  only the holder of the Lease works (true)\n"
     "  --lease-name NAME          name of that Lease (keyturn)\n"
-    "  --identity NAME            how this replica signs the Lease (host name and a random part)\n"
+    "  --identity NAME            how this replica signs the Lease, at most 127 characters\n"
+    "                             (host name and a random part)\n"
     "How it works\n"
-    "  --settle DURATION          least time between writing an object and restarting its readers (5s)\n"
-    "  --resync DURATION          Secrets are written again this often, to repair edits (5m)\n"
+    "  --settle DURATION          least time between writing an object and restarting its readers,\n"
+    "                             0s to 1h (5s)\n"
+    "  --resync DURATION          Secrets are written again this often, to repair edits, 5s to 1d (5m)\n"
     "  --fence PREFIX             of the names of the ValidatingAdmissionPolicies that must bind us\n"
     "                             (keyturn-fence)\n"
     "  --without-fence            work without that proof; a stolen token can then do what RBAC allows\n"
@@ -86,9 +95,11 @@ static int wrong(const char *flag, const char *value, const char *instead)
     return 2;
 }
 
-static int parse_duration(const char *flag, const char *value, int64_t least_s, int64_t most_s,
-                          int64_t *ret_ms)
+static int parse_duration(enum flag flag, const char *value, int64_t *ret_ms)
 {
+    bool settle = flag == FLAG_SETTLE;
+    int64_t least_s = settle ? SETTLE_LEAST_S : RESYNC_LEAST_S;
+    int64_t most_s = settle ? SETTLE_MOST_S : RESYNC_MOST_S;
     int64_t seconds;
     uint64_t plain;
     if (str_to_u64(str_from(value), &plain) && plain <= (uint64_t)most_s)
@@ -96,22 +107,42 @@ static int parse_duration(const char *flag, const char *value, int64_t least_s, 
     else if (!date_duration_parse(value, &seconds))
         seconds = -1;
     if (seconds < least_s || seconds > most_s)
-        return wrong(flag, value, "a duration like 5s, 5m or 1h, within its bounds");
+        return wrong(settle ? "settle" : "resync", value,
+                     settle ? "a duration from 0s to 1h, like 5s"
+                            : "a duration from 5s to 1d, like 5m");
     *ret_ms = seconds * 1000;
     return -1;
+}
+
+static bool is_namespace(const char *name)
+{
+    size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
+    return name[len] == '\0' && len > 0 && len <= NAMESPACE_MAX && name[0] != '-' &&
+           name[len - 1] != '-';
 }
 
 static int parse_namespaces(char *value, struct flags *ret)
 {
     char *rest = value;
     for (char *name = strsep(&rest, ","); name != NULL; name = strsep(&rest, ",")) {
-        if (name[0] == '\0')
-            continue;
+        if (!is_namespace(name))
+            return wrong("watch-namespaces", name,
+                         "names of namespaces with a comma between them and nothing else, like a,b");
         if (ret->watch_namespaces_count == FLAGS_NAMESPACES_MAX)
             return wrong("watch-namespaces", name,
                          "at most 64 namespaces, or leave the flag out for all");
         ret->watch_namespaces[ret->watch_namespaces_count++] = name;
     }
+    return -1;
+}
+
+/* What does not fit would sign the Lease as another. */
+static int parse_identity(const char *value, struct flags *ret)
+{
+    struct str name = str_from(value);
+    if (name.len == 0 || name.len > FLAGS_IDENTITY_MAX || !str_is_visible(name))
+        return wrong("identity", value, "1 to 127 characters without spaces");
+    ret->identity = value;
     return -1;
 }
 
@@ -146,11 +177,11 @@ static int parse_one(enum flag flag, char *value, struct flags *ret)
     case FLAG_LISTEN: ret->listen = value; return -1;
     case FLAG_LEADER_ELECT: return parse_bool("leader-elect", value, &ret->leader_elect);
     case FLAG_LEASE_NAME: ret->lease_name = value; return -1;
-    case FLAG_IDENTITY: ret->identity = value; return -1;
+    case FLAG_IDENTITY: return parse_identity(value, ret);
     case FLAG_FENCE: ret->fence = value; return -1;
     case FLAG_WITHOUT_FENCE: ret->without_fence = true; return -1;
-    case FLAG_SETTLE: return parse_duration("settle", value, 0, 3600, &ret->settle_ms);
-    case FLAG_RESYNC: return parse_duration("resync", value, 5, 86400, &ret->resync_ms);
+    case FLAG_SETTLE: return parse_duration(flag, value, &ret->settle_ms);
+    case FLAG_RESYNC: return parse_duration(flag, value, &ret->resync_ms);
     case FLAG_LOG_FORMAT:
     case FLAG_LOG_LEVEL: return parse_log(flag, value, ret);
     }

@@ -10,6 +10,7 @@
 #include "obs/log.h"
 
 #define FLAGS_NAMESPACES_MAX 64
+#define FLAGS_IDENTITY_MAX 127
 
 struct flags {
     const char *kubeconfig;

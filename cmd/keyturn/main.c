@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +21,7 @@ struct process {
     struct controller_telemetry *telemetry;
     struct controller *controller;
     struct web *web;
-    char identity[128];
+    char identity[FLAGS_IDENTITY_MAX + 1];
     char user_agent[64];
     bool stopping;
 };
@@ -150,12 +149,7 @@ int main(int argc, char **argv)
     }
     log_setup(&(struct log_sink){
         .now_us = loop_wall_us, .text = flags.log_text, .level = flags.log_level});
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-        (void)fprintf(stderr, "keyturn: libcurl cannot start\n");
-        return 1;
-    }
     status = run(&flags, &err);
-    curl_global_cleanup();
     if (status != 0)
         log_error("cannot run", LOG_TEXT("error", err.msg));
     return status == 0 ? 0 : 1;

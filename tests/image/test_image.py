@@ -11,57 +11,9 @@ import tarfile
 
 import pytest
 
-TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-NAME = "localhost/keyturn:test"
+from building import NAME, TOP, make, out_of_make
+
 BYTES_MAX = 40_000_000
-
-
-def clean_env(**more):
-    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    return {**env, **more}
-
-
-def make(folder, *args, **env):
-    done = subprocess.run(["make", *args], cwd=folder, env=clean_env(**env), stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    assert done.returncode == 0, done.stdout.decode()[-4000:]
-
-
-def out_of_make(name):
-    """A variable as the Makefile has it."""
-    done = subprocess.run(["make", "-s", "--eval", f"show: ; @echo $({name})", "show"], cwd=TOP, check=True,
-                          env=clean_env(), stdout=subprocess.PIPE)
-    return done.stdout.decode().strip()
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory):
-    """Path of the archive, built here from this tree."""
-    path = str(tmp_path_factory.mktemp("image") / "image.tar")
-    make(TOP, "image", f"IMAGE={NAME}", f"IMAGE_TAR={path}")
-    return path
-
-
-@pytest.fixture(scope="module")
-def blobs(image):
-    with tarfile.open(image) as archive:
-        return {m.name: archive.extractfile(m).read() for m in archive if m.isfile()}
-
-
-@pytest.fixture(scope="module")
-def manifest(blobs):
-    index = json.loads(blobs["index.json"])
-    return json.loads(blobs["blobs/sha256/" + index["manifests"][0]["digest"].split(":")[1]])
-
-
-@pytest.fixture(scope="module")
-def rootfs(blobs, manifest, tmp_path_factory):
-    root = tmp_path_factory.mktemp("rootfs")
-    for layer in manifest["layers"]:
-        data = blobs["blobs/sha256/" + layer["digest"].split(":")[1]]
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            archive.extractall(root)
-    return str(root)
 
 
 def in_root(rootfs, *command):
