@@ -45,7 +45,10 @@ CMOCKA_LIBS = $(eval CMOCKA_LIBS := $$(shell pkg-config --libs cmocka))$(CMOCKA_
 CPPFLAGS := -D_GNU_SOURCE -Ipkg
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	-Wswitch-enum -Wformat=2 -Werror
-HARDEN := -fstack-protector-strong -fcf-protection -fstack-clash-protection
+# Where a jump may land is checked by another instruction set on each machine, so another flag.
+HARDEN_x86_64 := -fcf-protection
+HARDEN_aarch64 := -mbranch-protection=standard
+HARDEN := -fstack-protector-strong -fstack-clash-protection $(HARDEN_$(shell uname -m))
 CFLAGS_ALL := -std=c17 $(WARNINGS) $(HARDEN) -fPIE -ffile-prefix-map=$(CURDIR)=. -g
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed -Wl,--build-id=sha1
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
