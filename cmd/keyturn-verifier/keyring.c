@@ -8,11 +8,11 @@
 #include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "base/buf.h"
 #include "codec/json.h"
 #include "codec/keycloak_codec.h"
+#include "io/file.h"
 #include "jose/encoding.h"
 
 /* Opens the directory that holds one version of all files: what ..data points to, where it is
@@ -35,45 +35,18 @@ static int open_version(const char *dir, struct err *err)
     return inner;
 }
 
-static int read_all(int fd, const char *name, struct buf *out, struct err *err)
-{
-    struct stat info;
-    out->max = LIMIT_OBJECT_BYTES;
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-        return err_set(err, ERR_INVALID, "%s is no plain file", name);
-    }
-    for (;;) {
-        char piece[8192];
-        ssize_t got = read(fd, piece, sizeof(piece));
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
-            return err_set(err, ERR_INVALID, "%s cannot be read: %s", name, strerror(errno));
-        }
-        if (got == 0) {
-            return 0;
-        }
-        buf_append(out, piece, (size_t)got);
-        if (out->failed) {
-            return err_set(err, ERR_LIMIT, "%s has more than %lu bytes", name, LIMIT_OBJECT_BYTES);
-        }
-    }
-}
-
-/* 1 read, 0 there is none, -1. A FIFO or device would make open wait: O_NONBLOCK. */
+/* 1 read, 0 there is none, -1. */
 static int read_file(int dir, const char *name, struct buf *out, struct err *err)
 {
-    int fd = openat(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT) {
+    struct err why = {0};
+    if (file_read_at(dir, name, LIMIT_OBJECT_BYTES, out, &why) == 0) {
+        return 1;
+    }
+    if (why.class == ERR_NOT_FOUND) {
         return 0;
     }
-    if (fd < 0) {
-        return err_set(err, ERR_FORBIDDEN, "%s cannot be opened: %s", name, strerror(errno));
-    }
-    int result = read_all(fd, name, out, err);
-    close(fd);
-    return result == 0 ? 1 : -1;
+    *err = why;
+    return -1;
 }
 
 /* NULL in *ret when there is none. */

@@ -5,8 +5,6 @@
 #define KEYTURN_BASE_ATTR_H
 
 #define ATTR_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#define ATTR_MUST_USE __attribute__((warn_unused_result))
-#define ATTR_UNUSED __attribute__((unused))
 #define ATTR_CLEANUP(fn) __attribute__((cleanup(fn)))
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -159,18 +159,6 @@ void buf_append_json(struct buf *b, const char *text)
         buf_append_json_str(b, str_from(text));
 }
 
-void buf_consume(struct buf *b, size_t len)
-{
-    if (b->data == NULL)
-        return;
-    size_t gone = len < b->len ? len : b->len;
-    size_t left = b->len - gone;
-    memmove(b->data, b->data + gone, left);
-    wipe(b, b->data + left, gone);
-    b->len = left;
-    b->data[left] = '\0';
-}
-
 void buf_clear(struct buf *b)
 {
     wipe(b, b->data, b->cap);

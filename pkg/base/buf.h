@@ -31,9 +31,8 @@ void buf_appendf(struct buf *b, const char *fmt, ...) ATTR_PRINTF(2, 3);
 /* JSON string with its quotes (RFC 8259); invalid UTF-8 becomes U+FFFD. NULL appends null. */
 void buf_append_json(struct buf *b, const char *text);
 void buf_append_json_str(struct buf *b, struct str s);
-void buf_consume(struct buf *b, size_t len); /* drops the first len bytes */
-void buf_clear(struct buf *b);               /* empty again, memory and ceiling kept */
-void buf_release(struct buf *b);             /* gives memory back (wiped when secret); {0} again */
+void buf_clear(struct buf *b);   /* empty again, memory and ceiling kept */
+void buf_release(struct buf *b); /* gives memory back (wiped when secret); {0} again */
 struct str buf_view(const struct buf *b);
 const char *buf_text(const struct buf *b); /* "" when empty; never NULL */
 /* Takes the bytes out as a malloc'ed string (NULL only when failed, the bytes are gone then); b is

@@ -42,30 +42,6 @@ void err_clear(struct err *err)
         *err = (struct err){0};
 }
 
-const char *err_class_name(enum err_class class)
-{
-    switch (class) {
-    case ERR_NONE: return "None";
-    case ERR_TRANSIENT: return "Transient";
-    case ERR_TIMEOUT: return "Timeout";
-    case ERR_DNS: return "DNS";
-    case ERR_REFUSED: return "Refused";
-    case ERR_TLS: return "TLS";
-    case ERR_AUTH: return "Auth";
-    case ERR_FORBIDDEN: return "Forbidden";
-    case ERR_NOT_FOUND: return "NotFound";
-    case ERR_CONFLICT: return "Conflict";
-    case ERR_EXISTS: return "Exists";
-    case ERR_GONE: return "Gone";
-    case ERR_INVALID: return "Invalid";
-    case ERR_LIMIT: return "Limit";
-    case ERR_CANCELED: return "Canceled";
-    case ERR_NO_MEMORY: return "NoMemory";
-    case ERR_BUG: return "Bug";
-    }
-    return "Unknown";
-}
-
 bool err_is_transient(enum err_class class)
 {
     switch (class) {

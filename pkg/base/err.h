@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * err: what went wrong, where, and what to do, in one fixed-size struct (no allocation on the
- * error path). The class decides how a caller goes on; the text is for people and is never matched.
+ * error path). The class decides how a caller goes on; the text is for people and is not matched,
+ * but where nothing else tells: kube/fence.c takes the name of the policy that refused out of the
+ * API server's sentence, controller/publish.c a type that cannot change; io/http_error.c tells some
+ * TLS failures apart by libcurl's words.
  *
  * A function that can fail takes `struct err *err` last and returns 0 or -1. `err` may be NULL for
  * a caller that does not care. Texts are UTF-8, never hold a secret, and are cut at a character. */
@@ -45,8 +48,6 @@ int err_set(struct err *err, enum err_class class, const char *fmt, ...) ATTR_PR
 /* Puts "text: " before the message that is there. Returns -1. */
 int err_wrap(struct err *err, const char *fmt, ...) ATTR_PRINTF(2, 3);
 void err_clear(struct err *err);
-/* "Timeout", "DNS", ...: a word for logs and metrics. Never NULL. */
-const char *err_class_name(enum err_class class);
 /* True for classes where the same request may succeed later without anybody's help. */
 bool err_is_transient(enum err_class class);
 /* Copies text into dst of size bytes: control characters become '?', cut at a UTF-8 boundary.

@@ -20,12 +20,6 @@ bool str_is(struct str a, const char *text)
     return str_eq(a, str_from(text));
 }
 
-bool str_starts_with(struct str a, const char *prefix)
-{
-    struct str head = str_from(prefix);
-    return a.len >= head.len && (head.len == 0 || memcmp(a.data, head.data, head.len) == 0);
-}
-
 static bool is_space(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
@@ -40,6 +34,15 @@ struct str str_trim(struct str a)
     while (a.len > 0 && is_space(a.data[a.len - 1]))
         a.len--;
     return a;
+}
+
+bool str_is_visible(struct str a)
+{
+    for (size_t i = 0; i < a.len; i++) {
+        if (a.data[i] <= ' ' || a.data[i] > '~')
+            return false;
+    }
+    return true;
 }
 
 bool text_eq(const char *a, const char *b)

@@ -16,8 +16,9 @@ struct str {
 struct str str_from(const char *text); /* NULL gives the empty view */
 bool str_eq(struct str a, struct str b);
 bool str_is(struct str a, const char *text);
-bool str_starts_with(struct str a, const char *prefix);
 struct str str_trim(struct str a); /* ASCII space, tab, CR, LF at both ends */
+/* Every byte is printable ASCII and no space, as in URLs, tokens and names of headers. */
+bool str_is_visible(struct str a);
 /* NULL-safe equality of C strings: two NULLs are equal. */
 bool text_eq(const char *a, const char *b);
 bool text_starts_with(const char *text, const char *prefix);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * base64: standard base64 with padding (RFC 4648 section 4) of Secret data and kubeconfig, over
- * OpenSSL's block coder. Intermediate bytes are wiped, so secrets may pass. */
+ * base64: the standard base64 of jose/encoding.h for buffers: Secret data and kubeconfig.
+ * Intermediate bytes are wiped, so secrets may pass. */
 #ifndef KEYTURN_CODEC_BASE64_H
 #define KEYTURN_CODEC_BASE64_H
 
@@ -10,7 +10,7 @@
 
 void base64_encode(struct str bytes, struct buf *out);
 /* Spaces and line breaks between the characters are skipped, anything else foreign is refused: -1,
- * with part of the bytes in out. Check out->failed too. */
+ * also out of memory, with nothing added to out. Check out->failed too. */
 int base64_decode(struct str text, struct buf *out);
 
 #endif

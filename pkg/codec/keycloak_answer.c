@@ -16,16 +16,6 @@
 #define CLIENT_ID_MAX 255
 #define CLIENT_SECRET_MAX 4096
 
-static bool is_visible(const char *text)
-{
-    for (const char *c = text; *c != '\0'; c++) {
-        if (*c <= ' ' || *c > '~') {
-            return false;
-        }
-    }
-    return true;
-}
-
 static int copy_url(char *dst, size_t size, const json_t *tree, const char *key, struct err *err)
 {
     const char *url = json_text(tree, key);
@@ -34,7 +24,7 @@ static int copy_url(char *dst, size_t size, const json_t *tree, const char *key,
                        "discovery: no %s in the answer: is this an OIDC issuer's address?", key);
     }
     if ((!text_starts_with(url, "https://") && !text_starts_with(url, "http://")) ||
-        !is_visible(url)) {
+        !str_is_visible(str_from(url))) {
         return err_set(err, ERR_INVALID, "discovery: %s is no http:// or https:// address", key);
     }
     if (!text_format(dst, size, "%s", url)) {
@@ -70,7 +60,7 @@ int token_decode(struct str body, struct buf *out, long *ret_expires_s, struct e
         return err_set(err, ERR_INVALID, "token answer: the token is not of type Bearer");
     }
     /* It goes into a header line. */
-    if (token == NULL || *token == '\0' || strlen(token) > TOKEN_MAX || !is_visible(token)) {
+    if (token == NULL || *token == '\0' || strlen(token) > TOKEN_MAX || !str_is_visible(str_from(token))) {
         return err_set(err, ERR_INVALID, "token answer: no usable access_token");
     }
     if (lifetime_s < 0 || lifetime_s > TOKEN_LIFETIME_MAX_S) {

@@ -165,11 +165,6 @@ bool controller_fence_refused(const struct controller *c, const struct err *err)
     return c->fence != NULL && fence_refused(c->fence, err);
 }
 
-struct rotation_state *controller_state(struct controller *c, const char *key)
-{
-    return map_get(&c->states, key);
-}
-
 struct rotation_state *controller_next_state(struct controller *c, size_t *it)
 {
     void *state = NULL;

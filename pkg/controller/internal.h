@@ -28,7 +28,6 @@ bool controller_fenced(const struct controller *c, const char **why);
 /* True when this is what the fence says to a write of a Secret that it does not let pass. */
 bool controller_fence_refused(const struct controller *c, const struct err *err);
 uint32_t controller_random(struct controller *c);
-struct rotation_state *controller_state(struct controller *c, const char *key);
 /* Every state: size_t it = 0. */
 struct rotation_state *controller_next_state(struct controller *c, size_t *it);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "io/file.h"
 
 struct controller_telemetry {
     struct metrics *registry;
@@ -108,13 +109,10 @@ void telemetry_pass(struct controller_telemetry *t, const char *result, double s
 
 static double resident_bytes(void)
 {
-    char line[128] = "";
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f == NULL)
+    struct buf cleanup_buf text = {0};
+    if (file_read("/proc/self/statm", 256, &text, NULL) != 0)
         return 0;
-    const char *got = fgets(line, sizeof(line), f);
-    (void)fclose(f);
-    const char *resident = got != NULL ? strchr(line, ' ') : NULL; /* the second number, in pages */
+    const char *resident = strchr(buf_text(&text), ' '); /* the second number, in pages */
     return resident != NULL ? (double)strtoul(resident, NULL, 10) * (double)sysconf(_SC_PAGESIZE)
                             : 0;
 }

@@ -190,14 +190,19 @@ static int append(struct curl_slist **list, const char *text)
     return 0;
 }
 
-static bool is_header_text(const char *text, bool name)
+static bool is_header_name(const char *text)
 {
-    if (text == NULL || (name && *text == '\0'))
-        return false;
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++)
-        if ((*p < 0x20 && *p != '\t') || *p == 0x7F || (name && (*p <= ' ' || *p == ':')))
+    struct str name = str_from(text);
+    return name.len > 0 && str_is_visible(name) && strchr(text, ':') == NULL;
+}
+
+/* A value may hold spaces and more than ASCII, but nothing that ends it. */
+static bool is_header_value(const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; p != NULL && *p != '\0'; p++)
+        if ((*p < 0x20 && *p != '\t') || *p == 0x7F)
             return false;
-    return true;
+    return text != NULL;
 }
 
 static int set_headers(struct http_call *call, const struct http_request *request,
@@ -207,7 +212,7 @@ static int set_headers(struct http_call *call, const struct http_request *reques
     struct buf cleanup_buf line = {.secret = true};
     for (size_t i = 0; i < request->headers_count; i++) {
         const struct http_header *h = &request->headers[i];
-        if (!is_header_text(h->name, true) || !is_header_text(h->value, false))
+        if (!is_header_name(h->name) || !is_header_value(h->value))
             return err_set(err, ERR_INVALID, "%s to %s: a request header holds control characters",
                            call->method, call->peer);
         typed = typed || strcasecmp(h->name, "Content-Type") == 0;
@@ -395,7 +400,7 @@ int http_call_prepare(struct http_call *call, const struct http_request *request
     call->answer_max = request->body_max == 0 ? LIMIT_ANSWER : request->body_max;
     call->answer = (struct buf){.secret = request->secret, .max = call->answer_max};
     err_clean_text(call->method, sizeof(call->method), request->method);
-    if (!is_header_text(request->method, true) || !text_eq(call->method, request->method))
+    if (!is_header_name(request->method) || !text_eq(call->method, request->method))
         return err_set(err, ERR_BUG, "a request without a valid method");
     set_connection(call, user_agent);
     if (set_url(call, request, &renamed, err) != 0)

@@ -28,7 +28,7 @@ void admin_release(struct feed *f)
     if (a->credentials != NULL)
         port->cancel(port->ctx, a->credentials);
     a->credentials = NULL;
-    reading_unref(a->pending);
+    reading_free(a->pending);
     a->pending = NULL;
     drop_token(a);
     free(a->client_id);
@@ -69,7 +69,7 @@ static int ask_with_token(struct feed *f, const char *path,
 static void finish(struct feed *f, struct reading *reading)
 {
     if (reading_keys_digest(&reading->keys, true, reading->digest) != 0) {
-        reading_unref(reading);
+        reading_free(reading);
         no_memory(f);
         return;
     }
@@ -118,7 +118,7 @@ static void keys_read(struct feed *f, struct reading *reading)
     struct admin *a = &f->admin;
     char digest[JOSE_HASH_TEXT];
     if (reading_keys_digest(&reading->keys, false, digest) != 0) {
-        reading_unref(reading);
+        reading_free(reading);
         no_memory(f);
         return;
     }
@@ -131,7 +131,7 @@ static void keys_read(struct feed *f, struct reading *reading)
     if (ask_with_token(f, "/components?type=org.keycloak.keys.KeyProvider", on_components) == 0)
         return;
     a->pending = NULL;
-    reading_unref(reading);
+    reading_free(reading);
     no_memory(f);
 }
 
@@ -164,7 +164,7 @@ static void on_keys(void *ctx, const struct http_response *response)
     }
     if (reading == NULL)
         return;
-    reading_unref(reading);
+    reading_free(reading);
     feed_bad(f, &err);
 }
 

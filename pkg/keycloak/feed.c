@@ -79,7 +79,7 @@ void feed_free(struct feed *f)
     loop_timer_cancel(f->all->options.loop, &f->timer);
     http_cancel(f->all->options.port, f->call);
     admin_release(f);
-    reading_unref(f->reading);
+    reading_free(f->reading);
     key_release(&f->key);
     free(f->name);
     free(f);
@@ -177,7 +177,7 @@ void feed_good(struct feed *f, struct reading *reading)
 {
     if (f->reading != NULL)
         reading_share_keys(&reading->keys, &f->reading->keys);
-    reading_unref(f->reading);
+    reading_free(f->reading);
     f->reading = reading;
     reading->number = ++f->number;
     err_clear(&f->err);
@@ -253,7 +253,7 @@ static void on_answer(void *ctx, const struct http_response *response)
         feed_good(f, reading);
         return;
     }
-    reading_unref(reading);
+    reading_free(reading);
     feed_bad(f, &err);
 }
 

@@ -9,21 +9,13 @@ struct reading *reading_new(int64_t taken_ms)
     struct reading *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return NULL;
-    r->refs = 1;
     r->taken_ms = taken_ms;
     return r;
 }
 
-struct reading *reading_ref(struct reading *r)
+void reading_free(struct reading *r)
 {
-    if (r != NULL)
-        r->refs++;
-    return r;
-}
-
-void reading_unref(struct reading *r)
-{
-    if (r == NULL || --r->refs > 0)
+    if (r == NULL)
         return;
     realm_keys_release(&r->keys);
     free(r);

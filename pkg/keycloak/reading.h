@@ -7,7 +7,8 @@
 
 #include "keycloak/source.h"
 
-struct reading *reading_new(int64_t taken_ms); /* one reference, empty; NULL out of memory */
+struct reading *reading_new(int64_t taken_ms); /* empty; NULL out of memory */
+void reading_free(struct reading *r);          /* NULL is fine */
 /* Of keys; with_provider: the components' names too. -1 out of memory. */
 int reading_keys_digest(const struct realm_keys *keys, bool with_provider,
                         char out[JOSE_HASH_TEXT]);

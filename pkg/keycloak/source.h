@@ -2,8 +2,8 @@
  *
  * source: what an issuer says about its keys, polled and shared. One source per (kind, address, CA,
  * and for the Admin API namespace and credentials Secret); KeyRotations subscribe. An answer is a
- * reading: immutable, counted, with the time it came. A failed poll keeps the last good reading and
- * sets the error.
+ * reading, with the time it came; it lives until the next one. A failed poll keeps the last good
+ * reading and sets the error.
  *
  * Three kinds: JWKS (each interval), DISCOVERY (hourly, and every interval while it has no good
  * reading), ADMIN (/keys each interval, components only when /keys changed, one token per lifetime,
@@ -45,15 +45,12 @@ struct source_key { /* what makes two sources the same; texts copied */
 };
 
 struct reading {
-    unsigned refs;
     uint64_t number;             /* grows with each good answer of the source */
     int64_t taken_ms;            /* CLOCK_BOOTTIME when the request was sent */
     struct realm_keys keys;      /* JWKS, ADMIN */
     struct discovery discovery;  /* DISCOVERY */
     char digest[JOSE_HASH_TEXT]; /* of the answer's content: equal digest = nothing new */
 };
-struct reading *reading_ref(struct reading *r); /* NULL gives NULL */
-void reading_unref(struct reading *r);
 
 struct sources; /* all of them */
 struct source;  /* one, as seen by one subscriber */

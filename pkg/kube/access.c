@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kube/access.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "base/buf.h"
 #include "base/limits.h"
 #include "codec/kubeconfig.h"
+#include "io/file.h"
 #include "io/http.h"
 
 #define KUBECONFIG_MAX (1UL << 20)
@@ -20,51 +17,11 @@ static size_t size_max(enum access_material which)
     return which == ACCESS_TOKEN ? TOKEN_MAX : LIMIT_CA_BUNDLE;
 }
 
-static void fd_close(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-}
-
-/* Regular files only: a pipe would make the loop wait. */
-static int file_read(const char *path, size_t max, struct buf *out, struct err *err)
-{
-    int fd __attribute__((cleanup(fd_close))) = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) != 0)
-        return err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_INVALID, "cannot read %s: %s",
-                       path, strerror(errno));
-    if (!S_ISREG(st.st_mode))
-        return err_set(err, ERR_INVALID, "%s is not a file", path);
-    out->max = max;
-    char piece[4096];
-    ssize_t got;
-    while ((got = read(fd, piece, sizeof(piece))) > 0 && !out->failed)
-        buf_append(out, piece, (size_t)got);
-    int failed_errno = errno;
-    explicit_bzero(piece, sizeof(piece));
-    if (got < 0)
-        return err_set(err, ERR_INVALID, "cannot read %s: %s", path, strerror(failed_errno));
-    if (out->failed)
-        return err_set(err, ERR_LIMIT, "%s is larger than %zu bytes", path, max);
-    return 0;
-}
-
 static void secret_free(char *text)
 {
     if (text != NULL)
         explicit_bzero(text, strlen(text));
     free(text);
-}
-
-/* What goes into a header must not end it. */
-static bool is_header_text(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if ((unsigned char)s.data[i] < 0x21 || (unsigned char)s.data[i] > 0x7e)
-            return false;
-    }
-    return true;
 }
 
 static int material_read(struct access *a, enum access_material which, struct err *err)
@@ -77,7 +34,7 @@ static int material_read(struct access *a, enum access_material which, struct er
     if (text.len == 0)
         return err_set(err, ERR_INVALID, "%s is empty", m->path);
     if (memchr(text.data, '\0', text.len) != NULL ||
-        (which == ACCESS_TOKEN && !is_header_text(text)))
+        (which == ACCESS_TOKEN && !str_is_visible(text)))
         return err_set(err, ERR_INVALID, "%s holds characters that do not belong there", m->path);
     if (m->text != NULL && str_is(text, m->text))
         return 0;
@@ -182,7 +139,7 @@ static int take_material(struct access *a, struct kubeconfig *kc, const char *ku
             return err_set(err, ERR_NO_MEMORY, "no memory for the kubeconfig");
     }
     const char *token = a->material[ACCESS_TOKEN].text;
-    if (token != NULL && !is_header_text(str_from(token)))
+    if (token != NULL && !str_is_visible(str_from(token)))
         return err_set(err, ERR_INVALID, "the token holds characters that do not belong there");
     return 0;
 }
@@ -239,7 +196,7 @@ static char *pod_namespace(const char *dir)
     if (path != NULL && file_read(path, LIMIT_NAME, &file, NULL) == 0)
         text = str_trim(buf_view(&file));
     free(path);
-    return text.len > 0 && is_header_text(text) ? strndup(text.data, text.len) : strdup("default");
+    return text.len > 0 && str_is_visible(text) ? strndup(text.data, text.len) : strdup("default");
 }
 
 int access_load_pod(struct access *a, const char *host, const char *port, const char *dir,

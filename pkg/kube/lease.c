@@ -265,11 +265,6 @@ bool lease_may_write(const struct lease *lease, int64_t margin_ms)
     return !lease->releasing && leader_may_write(&lease->leader, loop_clock_ms(), margin_ms);
 }
 
-const char *lease_holder(const struct lease *lease)
-{
-    return lease->leader.record.holder;
-}
-
 static void release_now(struct lease *lease)
 {
     struct leader_record record;

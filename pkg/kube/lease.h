@@ -27,6 +27,5 @@ bool lease_leading(const struct lease *lease);
 bool lease_may_write(const struct lease *lease, int64_t margin_ms);
 /* Gives the Lease back (2 s at most), then calls done; at once when not leading. */
 void lease_release(struct lease *lease, void (*done)(void *ctx), void *ctx);
-const char *lease_holder(const struct lease *lease); /* last holder seen, "" unknown */
 
 #endif

@@ -107,11 +107,6 @@ const void *watcher_next(const struct watcher *w, const char *namespace, size_t 
     return store_next(&w->store, namespace, it);
 }
 
-size_t watcher_count(const struct watcher *w)
-{
-    return w->store.count;
-}
-
 /* Says in the log what has changed for better or worse since it last did. */
 static void tell(struct watcher *w)
 {

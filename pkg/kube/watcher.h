@@ -48,6 +48,5 @@ const void *watcher_get(const struct watcher *w, const char *namespace, const ch
 /* Objects of a namespace (NULL: all namespaces are walked):
  * size_t it[2] = {0}; while ((o = watcher_next(w, ns, it))) ... */
 const void *watcher_next(const struct watcher *w, const char *namespace, size_t it[2]);
-size_t watcher_count(const struct watcher *w);
 
 #endif

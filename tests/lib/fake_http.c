@@ -249,7 +249,7 @@ void fake_answer(struct fake_request *r, int status, const char *body)
 void fake_fail(struct fake_request *r, enum err_class class)
 {
     struct http_response response = {.content_type = ""};
-    err_set(&response.err, class, "made to fail (%s)", err_class_name(class));
+    err_set(&response.err, class, "made to fail (class %d)", class);
     fake_answer_with(r, &response);
 }
 

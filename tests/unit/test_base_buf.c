@@ -106,29 +106,12 @@ static void test_json_invalid_utf8(void **state)
     check_json("ok\xE2\x82", 4, "\"ok\xEF\xBF\xBD\xEF\xBF\xBD\""); /* cut in a character */
 }
 
-static void test_consume(void **state)
-{
-    (void)state;
-    struct buf cleanup_buf b = {0};
-    buf_consume(&b, 3);
-    buf_append_text(&b, "abcdef");
-    buf_consume(&b, 2);
-    assert_string_equal(buf_text(&b), "cdef");
-    buf_consume(&b, 99);
-    assert_string_equal(buf_text(&b), "");
-    assert_int_equal(b.len, 0);
-}
-
 static void test_secret_is_wiped(void **state)
 {
     (void)state;
     struct buf cleanup_buf b = {.secret = true};
     buf_append_text(&b, "password");
     char *data = b.data;
-    buf_consume(&b, 4);
-    assert_string_equal(data, "word");
-    for (size_t i = 4; i < 8; i++)
-        assert_int_equal(data[i], 0);
     buf_clear(&b);
     for (size_t i = 0; i < b.cap; i++)
         assert_int_equal(data[i], 0);
@@ -165,7 +148,6 @@ int main(void)
         cmocka_unit_test(test_default_ceiling),
         cmocka_unit_test(test_json_escapes),
         cmocka_unit_test(test_json_invalid_utf8),
-        cmocka_unit_test(test_consume),
         cmocka_unit_test(test_secret_is_wiped),
         cmocka_unit_test(test_take),
     };

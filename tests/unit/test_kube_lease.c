@@ -105,7 +105,6 @@ static void creates_a_lease_where_there_is_none(void **state)
     assert_int_equal(time[19], '.');
     assert_true(lease_may_write(lease, 9000));
     assert_false(lease_may_write(lease, 10000));
-    assert_string_equal(lease_holder(lease), "me");
 }
 
 static void renews_on_the_version_it_holds(void **state)
@@ -129,7 +128,6 @@ static void another_holder_is_waited_for(void **state)
     (void)state;
     int64_t looks = 0;
     fake_answer(last(), 200, lease_json("other", 15, 3, 5));
-    assert_string_equal(lease_holder(lease), "other");
     for (int t = 0; t < 14000; t += 100) {
         fake_loop_advance(k.loop, 100);
         if (last()->state != FAKE_OPEN)
