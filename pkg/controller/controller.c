@@ -24,7 +24,7 @@
 #include "workqueue/workqueue.h"
 
 #define PASSES_A_TURN 32 /* then other work of the loop gets its turn */
-#define TRIM_MS 30000    /* freed memory goes back to the system */
+#define TRIM_MS 30000    /* what nobody needs any more goes, freed memory back to the system */
 #define POD_DELAY_MS 100 /* pods change in bunches */
 #define WRITES_MAX 64 /* under way: on 16 connections each is answered well within its deadline */
 #define DRAIN_MS 1000 /* for what is under way at the end */
@@ -500,6 +500,7 @@ static void fence_changed(void *ctx, bool proven, const struct err *err)
 static void trim(void *ctx)
 {
     struct controller *c = ctx;
+    telemetry_forget_hosts(c->telemetry, c->sources);
     (void)malloc_trim(64 << 10);
     loop_timer_in(c->loop, &c->trim_timer, TRIM_MS);
 }

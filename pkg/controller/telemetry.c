@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/map.h"
 #include "io/file.h"
 
 struct controller_telemetry {
     struct metrics *registry;
+    struct map hosts; /* of sources, with requests counted; values mean nothing */
     struct metrics_family *passes, *pass_seconds, *requests, *request_seconds;
     struct metrics_family *leading, *queue, *lag, *rss, *rotations, *sources;
     struct metrics_family *poll_age, *keys, *not_after, *consumers, *ready;
@@ -73,6 +75,7 @@ void controller_telemetry_free(struct controller_telemetry *t)
     if (t == NULL)
         return;
     metrics_free(t->registry);
+    map_release(&t->hosts);
     free(t);
 }
 
@@ -95,6 +98,8 @@ void controller_telemetry_request(void *telemetry, const char *host, enum http_l
     struct controller_telemetry *t = telemetry;
     char code[16];
     (void)snprintf(code, sizeof(code), "%d", status);
+    if (lane == HTTP_LANE_KEYCLOAK && map_get(&t->hosts, host) == NULL)
+        (void)map_put(&t->hosts, host, t, NULL);
     metrics_add(t->requests, (const char *[]){host, lane_name(lane), code}, 1);
     if (lane != HTTP_LANE_WATCH)
         metrics_observe(t->request_seconds, (const char *[]){host, lane_name(lane)},
@@ -169,6 +174,26 @@ void telemetry_rotation(struct controller_telemetry *t, const struct rotation_st
             consumers[k]);
     metrics_set(t->ready, (const char *[]){s->namespace, s->name},
                 object->status.conditions[CONDITION_READY].status == CONDITION_TRUE ? 1 : 0);
+}
+
+void telemetry_forget_hosts(struct controller_telemetry *t, const struct sources *all)
+{
+    struct map asked = {0};
+    const char *host;
+    bool whole = true;
+    size_t it = 0;
+    while (whole && (host = sources_next_peer(all, &it)) != NULL)
+        whole = map_put(&asked, host, t, NULL) == 0;
+    it = 0;
+    while (whole && map_next(&t->hosts, &it, &host, NULL)) {
+        if (map_get(&asked, host) != NULL)
+            continue;
+        const char *const labels[] = {host, lane_name(HTTP_LANE_KEYCLOAK)};
+        metrics_forget(t->requests, labels, ARRAY_LEN(labels));
+        metrics_forget(t->request_seconds, labels, ARRAY_LEN(labels));
+        map_remove(&t->hosts, host);
+    }
+    map_release(&asked);
 }
 
 void telemetry_render(const struct controller_telemetry *t, struct buf *out)

@@ -63,3 +63,18 @@ bool http_url_is_plain(const char *url)
     curl_url_cleanup(parsed);
     return plain;
 }
+
+bool http_url_peer(const char *url, char *out, size_t size)
+{
+    char *host = NULL;
+    char *port = NULL;
+    CURLU *parsed = curl_url();
+    bool good = parsed != NULL && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
+                curl_url_get(parsed, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+                curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+                text_format(out, size, "%s:%s", host, port);
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(parsed);
+    return good;
+}

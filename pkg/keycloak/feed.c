@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "base/limits.h"
 #include "keycloak/admin.h"
 #include "keycloak/reading.h"
 #include "keycloak/words.h"
@@ -59,6 +60,13 @@ static int key_copy(struct source_key *to, const struct source_key *from)
     return -1;
 }
 
+static char *peer_of(const char *url)
+{
+    char peer[LIMIT_URL + 8] = "";
+    (void)http_url_peer(url, peer, sizeof(peer));
+    return strdup(peer);
+}
+
 struct feed *feed_new(struct sources *all, const struct source_key *key, char *name)
 {
     struct feed *f = calloc(1, sizeof(*f));
@@ -69,6 +77,7 @@ struct feed *feed_new(struct sources *all, const struct source_key *key, char *n
     }
     f->all = all;
     f->name = name;
+    f->peer = peer_of(f->key.url);
     f->timer = (struct loop_timer){.fire = on_timer, .ctx = f};
     loop_timer_in(all->options.loop, &f->timer, 0);
     return f;
@@ -82,6 +91,7 @@ void feed_free(struct feed *f)
     reading_free(f->reading);
     key_release(&f->key);
     free(f->name);
+    free(f->peer);
     free(f);
 }
 

@@ -37,6 +37,7 @@ struct feed {
     struct sources *all;
     struct source_key key; /* texts owned, url without a slash at its end for ADMIN and DISCOVERY */
     char *name;            /* in the map of all feeds */
+    char *peer;            /* "host:port" of key.url */
     struct source *subscribers;
     struct source *cursor; /* the next one to be told, while telling */
     bool telling, dropped;

@@ -169,3 +169,12 @@ size_t sources_count(const struct sources *all, enum source_kind kind)
 {
     return all->counts[kind];
 }
+
+const char *sources_next_peer(const struct sources *all, size_t *it)
+{
+    void *value;
+    if (!map_next(&all->feeds, it, NULL, &value))
+        return NULL;
+    const struct feed *f = value;
+    return f->peer != NULL ? f->peer : "";
+}

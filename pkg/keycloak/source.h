@@ -85,5 +85,7 @@ const struct err *source_err(const struct source *s);
 int64_t source_polled_ms(const struct source *s); /* end of the last poll, 0 = none yet */
 uint64_t source_polls(const struct source *s);    /* finished polls, good and bad */
 size_t sources_count(const struct sources *all, enum source_kind kind);
+/* "host:port" of each source, as http's observer is told it; NULL at the end. size_t it = 0. */
+const char *sources_next_peer(const struct sources *all, size_t *it);
 
 #endif
