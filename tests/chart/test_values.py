@@ -81,6 +81,12 @@ ROWS = [
      {"serviceMonitor": {"enabled": True}}),
     ("serviceMonitor.labels", {"a": "b"}, lambda m: m.get("ServiceMonitor")["metadata"]["labels"].get("a"), "b",
      {"serviceMonitor": {"enabled": True}}),
+    ("networkPolicy.enabled", True, lambda m: names(m, "NetworkPolicy"), ["keyturn"], {"networkPolicy": {"egress": [{}]}}),
+    ("networkPolicy.from", [{"podSelector": {}}], lambda m: m.get("NetworkPolicy")["spec"]["ingress"][0].get("from"),
+     [{"podSelector": {}}], {"networkPolicy": {"enabled": True, "egress": [{}]}}),
+    ("networkPolicy.egress", [{"ports": [{"port": 6443}]}], lambda m: m.get("NetworkPolicy")["spec"]["egress"][1:],
+     [{"ports": [{"port": 6443}]}], {"networkPolicy": {"enabled": True, "egress": [{}]}}),
+    ("runAsUser", 1000, lambda m: [m.pod["securityContext"][k] for k in ("runAsUser", "runAsGroup")], [1000, 1000], {}),
     ("podDisruptionBudget.enabled", False, lambda m: len(m.all("PodDisruptionBudget")), 0, {}),
     ("resources", {"requests": {"cpu": "1"}}, lambda m: m.container["resources"]["requests"]["cpu"], "1", {}),
     ("podLabels", {"a": "b"}, lambda m: m.get("Deployment")["spec"]["template"]["metadata"]["labels"].get("a"), "b", {}),
@@ -245,6 +251,33 @@ def test_pod_is_restricted(render):
     assert spread["labelSelector"]["matchLabels"] == made.get("Deployment")["spec"]["selector"]["matchLabels"]
 
 
+def test_user_may_be_left_to_the_platform(render):
+    assert render({"runAsUser": None}).pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def test_network_policy_names_what_is_reached(render):
+    with pytest.raises(Refused, match="networkPolicy.egress: write rules for the API server"):
+        render({"networkPolicy": {"enabled": True}})
+    made = render({"networkPolicy": {"enabled": True, "egress": [{"to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}]}]}})
+    spec = made.get("NetworkPolicy")["spec"]
+    assert spec["podSelector"]["matchLabels"] == made.get("Deployment")["spec"]["selector"]["matchLabels"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["ingress"] == [{"ports": [{"port": made.container["ports"][0]["name"]}]}]
+    assert [port["port"] for port in spec["egress"][0]["ports"]] == [53, 53] and len(spec["egress"]) == 2
+
+
+@pytest.mark.parametrize("resync", ["4s", "0m", "24h1s", "2d", "9999d9999d9999d9999d"])
+def test_resync_has_bounds(render, resync):
+    """The program's own: what it would refuse must not be installed, or the pod starts again for ever."""
+    with pytest.raises(Refused, match=f"resync: write a duration from 5s to 1d, not {resync}"):
+        render({"resync": resync})
+
+
+@pytest.mark.parametrize("resync", ["5s", "0008s", "1d", "23h59m60s"])
+def test_resync_takes_its_bounds(render, resync):
+    assert f"--resync={resync}" in render({"resync": resync}).args
+
+
 def test_replicas_and_leader_election_agree(render):
     with pytest.raises(Refused, match="replicas without a leader would all write"):
         render({"leaderElection": {"enabled": False}})
@@ -288,7 +321,8 @@ def test_nothing_rendered_owns_what_is_published(render):
     {"replicas": 3}, {"replicaCount": -1}, {"replicaCount": "2"}, {"image": {"digest": "sha256:1"}}, {"image": {"name": "x"}},
     {"image": {"repository": ""}}, {"image": {"tag": "a:b"}}, {"image": {"pullPolicy": "Sometimes"}}, {"logFormat": "xml"},
     {"logLevel": "trace"}, {"settle": -1}, {"settle": "5s"}, {"resync": "5"}, {"resync": 300}, {"port": 80}, {"port": "8080"},
-    {"watchNamespaces": "a"}, {"watchNamespaces": ["A"]}, {"watchNamespaces": ["a", "a"]}, {"credentialSecrets": [{"name": "a"}]},
+    {"watchNamespaces": "a"}, {"watchNamespaces": ["A"]}, {"watchNamespaces": ["a", "a"]}, {"watchNamespaces": [f"n{n}" for n in range(65)]}, {"runAsUser": 0}, {"runAsUser": "nobody"},
+    {"networkPolicy": {"to": []}}, {"networkPolicy": {"egress": {}}}, {"credentialSecrets": [{"name": "a"}]},
     {"credentialSecrets": [{"name": "a", "namespace": "b", "key": "c"}]}, {"global": {"domain": "https://example.com"}},
     {"fence": {"enabled": "yes"}}, {"fence": {"off": True}}, {"rbac": {"create": True}}, {"serviceAccount": {"name": "A"}},
     {"leaderElection": {"enable": True}}, {"flowSchema": {"enabled": 1}}, {"serviceMonitor": {"interval": "30"}},
@@ -308,7 +342,7 @@ def test_account_of_ones_own_must_be_named(render):
 def test_notes_say_what_matters(notes):
     said = notes()
     for sentence in ("kubectl -n keyturn-system rollout status deployment/keyturn", "Next: a KeyRotation.",
-                     "The image localhost/keyturn:0.1.0 must be loaded", "helm show crds CHART | kubectl apply --server-side",
+                     "The image localhost/keyturn:0.1.0 must be loaded", "helm show crds CHART | kubectl apply --server-side --force-conflicts -f -",
                      "every published Secret and ConfigMap in place"):
         assert sentence in said
     assert "WARNING" not in said

@@ -4,11 +4,12 @@
 No operator runs here (replicaCount 0): this is about what helm makes and leaves.
 """
 import json
+import re
 
 import pytest
 import yaml
 
-from harness import CHART, eventually, fresh_namespace, installed
+from harness import CHART, ROOT, eventually, fresh_namespace, installed, run
 
 PREFIX = "inst"
 KEYCLOAK = {"url": "http://keycloak.auth.svc:8080", "realm": "prod", "credentials": {"secret": {"name": "login"}}}
@@ -36,7 +37,9 @@ def test_every_manifest_is_accepted_under_strict_validation(helm, kubectl, names
         "tolerations": [{"operator": "Exists"}], "priorityClassName": "system-cluster-critical", "imagePullSecrets": [{"name": "a"}],
         "affinity": {"nodeAffinity": {}}, "watchNamespaces": [namespace], "serviceAccount": {"annotations": {"a": "b"}},
         "service": {"annotations": {"a": "b"}}, "credentialSecrets": [{"namespace": namespace, "name": "login"}],
-        "rotations": [{"name": "prod", "keycloak": KEYCLOAK}]}))
+        "rotations": [{"name": "prod", "keycloak": KEYCLOAK}], "runAsUser": None, "networkPolicy": {
+            "enabled": True, "from": [{"namespaceSelector": {}}],
+            "egress": [{"to": [{"ipBlock": {"cidr": "192.0.2.10/32"}}], "ports": [{"port": 6443}]}]}}))
     for more in (["--values", file], ["--set", "fullnameOverride=strict"]):
         rendered = helm("template", "strict", CHART, "--namespace", namespace, *more).stdout
         said = kubectl("apply", "--dry-run=server", "--validate=strict", "--namespace", namespace, "-f", "-", input=rendered)
@@ -91,6 +94,26 @@ def test_upgrade_and_uninstall_take_nothing_from_consumers(kube, helm, kubectl, 
     for kind in ("clusterrole", "clusterrolebinding", "validatingadmissionpolicy", "validatingadmissionpolicybinding", "flowschema"):
         assert PREFIX not in kubectl("get", kind, "-o", "name", "-l", f"app.kubernetes.io/instance={PREFIX}").stdout
     kubectl("delete", "keyrotation", "stays", "-n", team)
+
+
+def documented(text, chart):
+    """The command for the CRD out of a text, ready to run from the top of the tree."""
+    return re.search(r"((helm show crds CHART \| )?kubectl apply [^`\n]*)", text)[1].replace("CHART", str(chart))
+
+
+@pytest.mark.parametrize("where", ["README.md", "charts/keyturn/templates/NOTES.txt", "charts/keyturn/values.yaml"])
+def test_the_crd_is_upgraded_as_written(kubectl, crd, where):
+    """Helm made the CRD, so that fields are Helm's when an upgrade changes them."""
+    older = yaml.safe_load((ROOT / "crds" / "keyrotation.yaml").read_text())
+    schema = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    wanted, schema["description"] = schema["description"], "older"
+    kubectl("apply", "--server-side", "--field-manager=helm", "--force-conflicts", "-f", "-", input=json.dumps(older))
+    command = documented((ROOT / where).read_text().replace("<this chart>", "CHART"), CHART)
+    plain = run("bash", "-ec", "-o", "pipefail", command.replace(" --force-conflicts", ""), cwd=ROOT, check=False)
+    assert plain.returncode != 0 and 'conflict with "helm"' in plain.stderr, "the control: without the flag it is refused"
+    run("bash", "-ec", "-o", "pipefail", command, cwd=ROOT)
+    now = json.loads(kubectl("get", "crd", "keyrotations.keyturn.dev", "-o", "json").stdout)
+    assert now["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"] == wanted
 
 
 def test_two_releases_live_side_by_side(kube, helm, kubectl, crd):

@@ -106,3 +106,13 @@ https://keycloak.{{ .root.Values.global.domain }}{{ include "keyturn.realmPath" 
 {{- end -}}
 {{- $byNamespace | toJson -}}
 {{- end -}}
+
+{{/* Seconds of a duration of d h m s parts, as the operator reads it. */}}
+{{- define "keyturn.seconds" -}}
+{{- $total := 0 -}}
+{{- range regexFindAll "[0-9]+[dhms]" . -1 -}}
+{{- $unit := get (dict "d" 86400 "h" 3600 "m" 60 "s" 1) (regexFind "[dhms]" .) -}}
+{{- $total = add $total (mul $unit (regexFind "[0-9]+" . | atoi)) -}}
+{{- end -}}
+{{- $total -}}
+{{- end -}}
