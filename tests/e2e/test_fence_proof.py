@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 import realm as keycloak_client
-from harness import MERGE, fresh_namespace, installed
+from harness import FINALIZER, MERGE, fresh_namespace, installed
 from operator_process import Operator
-from scene import Scene, config_map, secret, until
+from scene import GROUP, Scene, config_map, deployment, secret, until
 
 PREFIX = "proof"
 API = "/apis/admissionregistration.k8s.io/v1/"
@@ -119,3 +119,19 @@ def test_no_secret_is_touched_without_proof(scene, operator, admin):
         assert scene.kube.core.list_namespaced_secret(scene.namespace, field_selector="metadata.name=closed").items == []
     scene.wait_ready()
     until(lambda: "jwks.json" in scene.files("Secret", "closed"), "published once the fence stands")
+
+
+def test_the_rights_of_the_chart_are_enough(scene, operator):
+    """The whole life of a KeyRotation by the chart's account: nothing is refused by RBAC."""
+    scene.pause("reader")
+    scene.rotation("whole", consumers=[secret("c", restart=[deployment("reader")]), config_map("d")], deletionPolicy="Delete")
+    scene.wait_ready("whole")
+    assert scene.template_hash("Deployment", "reader")
+    until(lambda: scene.events("ConsumerRestarted", "whole"), "the Event of the restart")
+    assert scene.get("whole")["metadata"]["finalizers"] == [FINALIZER]
+    scene.delete("whole")
+    named = "metadata.name=c-keys"
+    until(lambda: not scene.kube.core.list_namespaced_secret(scene.namespace, field_selector=named).items, "what it published is gone")
+    everything = lambda: scene.kube.custom.list_namespaced_custom_object(*GROUP, scene.namespace, "keyrotations")["items"]
+    until(lambda: "whole" not in [o["metadata"]["name"] for o in everything()], "the finalizer is gone")
+    assert [line for line in operator.lines if "cannot" in line.get("error", "") or "403" in line.get("error", "")] == []
