@@ -126,8 +126,9 @@ static int parse_namespaces(char *value, struct flags *ret)
     char *rest = value;
     for (char *name = strsep(&rest, ","); name != NULL; name = strsep(&rest, ",")) {
         if (!is_namespace(name))
-            return wrong("watch-namespaces", name,
-                         "names of namespaces with a comma between them and nothing else, like a,b");
+            return wrong(
+                "watch-namespaces", name,
+                "names of namespaces with a comma between them and nothing else, like a,b");
         if (ret->watch_namespaces_count == FLAGS_NAMESPACES_MAX)
             return wrong("watch-namespaces", name,
                          "at most 64 namespaces, or leave the flag out for all");

@@ -20,7 +20,7 @@ struct flags {
     const char *listen;
     const char *lease_name;
     const char *identity; /* NULL: host name and a random part */
-    const char *fence; /* prefix of the policies' names */
+    const char *fence;    /* prefix of the policies' names */
     bool leader_elect;
     bool without_fence;
     bool log_text;

@@ -4,12 +4,12 @@
 #ifndef KEYTURN_BASE_LIMITS_H
 #define KEYTURN_BASE_LIMITS_H
 
-#define LIMIT_BUF (16UL << 20)        /* default ceiling of a buffer: a full page of pods fits */
-#define LIMIT_ARENA (32UL << 20)      /* default ceiling of an arena */
+#define LIMIT_BUF (16UL << 20)   /* default ceiling of a buffer: a full page of pods fits */
+#define LIMIT_ARENA (32UL << 20) /* default ceiling of an arena */
 /* One watch event. An object is at most 1.5 MiB in etcd, but Go's JSON writes '<' in six bytes. */
 #define LIMIT_WATCH_FRAME (10UL << 20)
-#define LIMIT_LIST_PAGE (16UL << 20)  /* one page of a list */
-#define LIMIT_ANSWER (2UL << 20)      /* any other answer of the API server */
+#define LIMIT_LIST_PAGE (16UL << 20)      /* one page of a list */
+#define LIMIT_ANSWER (2UL << 20)          /* any other answer of the API server */
 #define LIMIT_KEYCLOAK_ANSWER (1UL << 20) /* keys, components, JWKS, discovery, token */
 #define LIMIT_JSON_DEPTH 64               /* nesting of outside JSON */
 #define LIMIT_OBJECT_BYTES \

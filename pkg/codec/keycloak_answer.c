@@ -60,7 +60,8 @@ int token_decode(struct str body, struct buf *out, long *ret_expires_s, struct e
         return err_set(err, ERR_INVALID, "token answer: the token is not of type Bearer");
     }
     /* It goes into a header line. */
-    if (token == NULL || *token == '\0' || strlen(token) > TOKEN_MAX || !str_is_visible(str_from(token))) {
+    if (token == NULL || *token == '\0' || strlen(token) > TOKEN_MAX ||
+        !str_is_visible(str_from(token))) {
         return err_set(err, ERR_INVALID, "token answer: no usable access_token");
     }
     if (lifetime_s < 0 || lifetime_s > TOKEN_LIFETIME_MAX_S) {

@@ -9,14 +9,9 @@
 #include "base/map.h"
 #include "controller/credentials.h"
 #include "controller/events.h"
-#include "controller/gather.h"
 #include "controller/internal.h"
-#include "controller/issuer.h"
-#include "controller/known.h"
 #include "controller/lifecycle.h"
-#include "controller/publish.h"
-#include "controller/report.h"
-#include "controller/restart.h"
+#include "controller/reconcile.h"
 #include "controller/telemetry.h"
 #include "kube/fence.h"
 #include "kube/lease.h"
@@ -205,83 +200,6 @@ static void forget(struct controller *c, struct rotation_state *s)
     state_free(s);
 }
 
-static void follow_keys(struct rotation_state *s, const struct rotation_object *object)
-{
-    struct source *admin = s->issuer.sources[SOURCE_ADMIN], *jwks = s->issuer.sources[SOURCE_JWKS];
-    const struct config_map_object *record =
-        world_config_map(s->controller->world, s->namespace, s->record->name);
-    const char *found;
-    if (!s->known.loaded)
-        known_restore(&s->known, &object->status,
-                      record != NULL && text_eq(record->rotation, s->name) ? record->record : NULL);
-    struct known_input input = {.by_admin = object->spec.keycloak_url != NULL,
-                                .blocked = issuer_compare(s, object, &found) == ISSUER_DIFFERS,
-                                .admin = admin != NULL ? source_reading(admin) : NULL,
-                                .jwks = jwks != NULL ? source_reading(jwks) : NULL,
-                                .jwks_ok = jwks != NULL && source_err(jwks)->class == ERR_NONE,
-                                .interval_ms = object->spec.refresh_interval_s * 1000,
-                                .acknowledge = object->acknowledge};
-    if (known_follow(&s->known, &input))
-        log_info("trust set changed", LOG_TEXT("rotation", s->key),
-                 LOG_NUMBER("keys", s->known.count));
-}
-
-static void act(struct rotation_state *s, const struct rotation_view *view,
-                const struct rotation_plan *plan)
-{
-    for (size_t i = 0; i < view->consumers_count; i++)
-        if (plan->consumers[i].write)
-            publish_object(s->objects[i],
-                           state_rendering(s, s->objects[i]->formats, s->renderings_issuer));
-    for (size_t i = 0; i < view->workloads_count; i++)
-        if (plan->restart[i])
-            restart_workload(s->workloads[i]);
-}
-
-static void schedule(struct rotation_state *s, const struct rotation_view *view,
-                     const struct rotation_plan *plan)
-{
-    struct controller *c = s->controller;
-    if (plan->again_at_s == INT64_MAX)
-        return;
-    int64_t delay_s = plan->again_at_s - view->now_s;
-    if (delay_s > 24 * 3600)
-        delay_s = 24 * 3600;
-    controller_due(c, s->key, (delay_s > 0 ? delay_s : 0) * 1000 + 20);
-}
-
-static const char *reconcile(struct rotation_state *s, const struct rotation_object *object)
-{
-    struct rotation_view view;
-    struct rotation_plan plan;
-    events_follow(s);
-    if (object->meta.deleting) {
-        lifecycle_end(s, object);
-        report_deletion(s, object);
-        return "deleting";
-    }
-    if (object->spec_error == NULL) {
-        if (state_index(s, object) != 0)
-            return "error";
-        issuer_follow(s, object);
-        follow_keys(s, object);
-    }
-    if (gather(s, object, &view, &plan) != 0)
-        return "error";
-    rotation_decide(&view, &plan);
-    if (object->spec_error == NULL) {
-        act(s, &view, &plan);
-        lifecycle_follow(s, object);
-    }
-    report(s, object, &view, &plan);
-    if (object->spec_error == NULL && s->known.count > 0 &&
-        (object->status.keys_count > 0 || s->status_version[0] != '\0'))
-        publish_record(s); /* after status names the keys, or it could not be believed */
-    s->rolling = plan.phase == PHASE_ROLLING || plan.up_to_date < view.consumers_count;
-    schedule(s, &view, &plan);
-    return "done";
-}
-
 static void split_key(const char *key, char namespace[LIMIT_NAME + 1], const char **ret_name)
 {
     const char *slash = strchr(key, '/');
@@ -307,7 +225,7 @@ static void pass(struct controller *c, const char *key)
         forget(c, s);
         return;
     }
-    const char *result = reconcile(s, object);
+    const char *result = reconcile_rotation(s, object);
     telemetry_pass(c->telemetry, result, (double)(loop_wall_us() - started_us) / 1e6);
 }
 

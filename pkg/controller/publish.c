@@ -15,8 +15,7 @@
 #define FOREIGN_RETRY_MS 30000 /* its owner may give it to us, or delete it */
 #define REPAIRS_AT_ONCE 3
 #define REPAIR_BRAKE_MAX_MS 60000
-#define REPAIR_PEACE_MS (10 * 60 * 1000LL) /* after that the next edit is repaired at once again \
-                                            */
+#define REPAIR_PEACE_MS (10 * 60 * 1000LL) /* then the next edit is repaired at once again */
 #define RECORD_BYTES_MAX (900UL * 1024)    /* what the API server takes in a ConfigMap is 1 MiB */
 
 static void published(void *ctx, const struct kube_answer *answer);

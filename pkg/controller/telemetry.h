@@ -20,7 +20,8 @@ void telemetry_rotation(struct controller_telemetry *t, const struct rotation_st
                         const struct rotation_object *object, int64_t now_ms);
 /* Forgets the gauges of all KeyRotations: those that are still there are set anew. */
 void telemetry_forget_rotations(struct controller_telemetry *t);
-/* Forgets requests to hosts that no source asks any more: whoever writes KeyRotations chooses them. */
+/* Forgets requests to hosts that no source asks any more: whoever writes KeyRotations chooses them.
+ */
 void telemetry_forget_hosts(struct controller_telemetry *t, const struct sources *all);
 void telemetry_render(const struct controller_telemetry *t, struct buf *out);
 

@@ -119,8 +119,8 @@ struct buf;
 void http_append_escaped(struct buf *out, const char *text);
 /* "https" or "http" URL with a host, without user info, query, fragment or control characters. */
 bool http_url_is_plain(const char *url);
-/* "host:port" as the observer is told it, the port of the scheme included; false when the URL cannot
- * be asked or size is too small. */
+/* "host:port" as the observer is told it, the port of the scheme included; false when the URL
+ * cannot be asked or size is too small. */
 bool http_url_peer(const char *url, char *out, size_t size);
 
 #endif

@@ -93,9 +93,10 @@ static void judge_binding(const struct fence *f, struct str body, struct err *re
                                              "everywhere"
                                            : NULL;
     if (wrong != NULL)
-        err_set(ret, ERR_FORBIDDEN,
-                "the fence stands open: ValidatingAdmissionPolicyBinding %s %s; restore the chart's",
-                f->name, wrong);
+        err_set(
+            ret, ERR_FORBIDDEN,
+            "the fence stands open: ValidatingAdmissionPolicyBinding %s %s; restore the chart's",
+            f->name, wrong);
 }
 
 static void on_got(void *ctx, const struct kube_answer *answer)
@@ -105,8 +106,7 @@ static void on_got(void *ctx, const struct kube_answer *answer)
     bool binding = f->step % 2 != 0;
     f->call = NULL;
     if (answer->err.class != ERR_NONE)
-        judge_get(f,
-                  binding ? "ValidatingAdmissionPolicyBinding" : "ValidatingAdmissionPolicy",
+        judge_get(f, binding ? "ValidatingAdmissionPolicyBinding" : "ValidatingAdmissionPolicy",
                   &answer->err, &err);
     else if (binding)
         judge_binding(f, answer->body, &err);
@@ -192,10 +192,8 @@ static struct kube_call *send_probe(struct fence *f)
     struct buf cleanup_buf path = {0};
     kube_path(&path, "/api/v1", f->namespace, "secrets", NULL);
     buf_append_text(&path, "?dryRun=All");
-    struct kube_request request = {.method = "POST",
-                                   .path = buf_text(&path),
-                                   .metadata_only = true,
-                                   .body = str_from(body)};
+    struct kube_request request = {
+        .method = "POST", .path = buf_text(&path), .metadata_only = true, .body = str_from(body)};
     return path.failed ? NULL : kube_submit(f->kube, &request, on_probed, f);
 }
 

@@ -265,10 +265,10 @@ static void test_base64_round_trip(void **state)
 static void test_base64_refuses(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "A",        "AA",   "AAA",  "AA=",   "A===",  "====",     "=AAA",      "AA=A",
-        "AA==AAAA", "AA-_", "AA$A", "AAA=A", "AAAA=", "AAAA====", "\x80\x80==",
-        "AB==" /* a bit that reaches no byte */};
+    static const char
+        *const bad[] = {"A",     "AA",       "AAA",        "AA=",  "A===", "====",
+                        "=AAA",  "AA=A",     "AA==AAAA",   "AA-_", "AA$A", "AAA=A",
+                        "AAAA=", "AAAA====", "\x80\x80==", "AB==" /* a bit that reaches no byte */};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct buf cleanup_buf out = {0};
         if (base64_decode(str_from(bad[i]), &out) == 0) {

@@ -53,8 +53,9 @@ static int teardown(void **state)
     "{\"kind\":\"Status\",\"code\":422,\"reason\":\"Invalid\",\"message\":\"secrets \\\"p\\\" is " \
     "forbidden: ValidatingAdmissionPolicy '" policy "' with binding '" policy                      \
     "' denied request: the operator creates only Secrets of type keyturn.dev/public-keys\"}"
-#define POLICY(spec, rules) \
-    "{\"metadata\":{\"annotations\":{\"keyturn.dev/fence-rules\":\"" rules "\"}},\"spec\":{" spec "}}"
+#define POLICY(spec, rules)                                                                       \
+    "{\"metadata\":{\"annotations\":{\"keyturn.dev/fence-rules\":\"" rules "\"}},\"spec\":{" spec \
+    "}}"
 #define BINDING(name, spec) "{\"spec\":{\"policyName\":\"" name "\"" spec "}}"
 #define DENY ",\"validationActions\":[\"Audit\",\"Deny\"]"
 
@@ -270,7 +271,8 @@ static void a_refusal_is_told_by_its_policy(void **state)
     } cases[] = {
         {422, "ValidatingAdmissionPolicy 'keyturn-fence-secrets' with binding 'b' denied", true},
         {422, "ValidatingAdmissionPolicy 'keyturn-fence-secrets2' with binding 'b' denied", false},
-        {422, "ValidatingAdmissionPolicy 'keyturn-fence-configmaps' with binding 'b' denied", false},
+        {422, "ValidatingAdmissionPolicy 'keyturn-fence-configmaps' with binding 'b' denied",
+         false},
         {422, "ValidatingAdmissionPolicy 'keyturn-fence-secrets", false},
         {422, "label keyturn-fence-secrets is too long", false},
         {500, "ValidatingAdmissionPolicy 'keyturn-fence-secrets' with binding 'b' denied", false},
