@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * keycloak_codec: what Keycloak and OIDC issuers answer -> structs. Bounds: LIMIT_KEYS usable keys
- * (more is ERR_LIMIT), 1000 entries looked at. Unknown kty, alg or use are skipped and counted;
+ * (more are counted), 1000 entries looked at. Unknown kty, alg or use are skipped and counted;
  * private members (d, p, q, ...) make the whole JWKS ERR_INVALID ("publishes a private key").
  * Sources: RFC 7517, OpenID Connect Discovery 1.0, Keycloak Admin REST API
  * KeysMetadataRepresentation and ComponentRepresentation. */
@@ -38,6 +38,7 @@ struct realm_keys {
     size_t skipped;           /* symmetric, encryption, unknown: not ours to trust */
     size_t unreadable;        /* signing keys that could not be read: the reading is not complete */
     char unreadable_why[256]; /* of the first */
+    size_t overflow;          /* enabled keys beyond LIMIT_KEYS */
     struct realm_active *active; /* /keys "active": kid per algorithm that signs; at most 16 */
     size_t active_count;
     char duplicate_kid[LIMIT_KID + 1]; /* the same kid with different keys; "" none */

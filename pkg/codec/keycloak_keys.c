@@ -63,18 +63,17 @@ static void merge_twin(struct gather *g, struct realm_key *old, const struct rea
     }
 }
 
-/* Takes the reference of key. -1 when there are too many keys that count; disabled ones make room.
- */
-static int add_key(struct gather *g, const struct realm_key *key)
+/* Takes the reference of key. Disabled ones make room for those that count. */
+static void add_key(struct gather *g, const struct realm_key *key)
 {
     struct realm_key *twin = find_kid(g, key->key->kid);
     if (twin != NULL) {
         merge_twin(g, twin, key);
-        return 0;
+        return;
     }
     if (g->count < LIMIT_KEYS) {
         g->keys[g->count++] = *key;
-        return 0;
+        return;
     }
     for (size_t i = LIMIT_KEYS; key->status != REALM_KEY_DISABLED && i > 0; i--) {
         if (g->keys[i - 1].status == REALM_KEY_DISABLED) {
@@ -82,18 +81,15 @@ static int add_key(struct gather *g, const struct realm_key *key)
             memmove(&g->keys[i - 1], &g->keys[i], (LIMIT_KEYS - i) * sizeof(g->keys[0]));
             g->keys[LIMIT_KEYS - 1] = *key;
             g->ret->skipped++;
-            return 0;
+            return;
         }
     }
     jose_key_unref(key->key);
-    g->ret->skipped++;
-    return key->status == REALM_KEY_DISABLED ? 0 : -1;
-}
-
-static int too_many(const char *what, struct err *err)
-{
-    return err_set(err, ERR_LIMIT, "%s: more than %d signing keys: remove old ones from the realm",
-                   what, LIMIT_KEYS);
+    if (key->status == REALM_KEY_DISABLED) {
+        g->ret->skipped++;
+    } else {
+        g->ret->overflow++;
+    }
 }
 
 /* Moves what was gathered into ret, or gives it back. */
@@ -191,7 +187,8 @@ static int entry_decode(struct gather *g, const json_t *entry, struct err *err)
     }
     new.certificate_unreadable = cert_why.class != ERR_NONE;
     err_clean_text(new.component, sizeof(new.component), json_text(entry, "providerId"));
-    return add_key(g, &new) != 0 ? too_many("realm keys", err) : 0;
+    add_key(g, &new);
+    return 0;
 }
 
 static int active_decode(const json_t *active, struct realm_keys *ret, struct err *err)
@@ -344,7 +341,8 @@ static int jwk_decode(struct gather *g, const json_t *entry, struct err *err)
         unreadable(g->ret, json_text(entry, "kid"), &why);
         return 0;
     }
-    return add_key(g, &new) != 0 ? too_many("JWKS", err) : 0;
+    add_key(g, &new);
+    return 0;
 }
 
 int jwks_decode(struct str body, struct realm_keys *ret, struct err *err)

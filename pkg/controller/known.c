@@ -190,6 +190,19 @@ static bool same_key(const struct known_key *a, const struct known_key *b)
            a->certificate_unreadable == b->certificate_unreadable;
 }
 
+/* The key of an entry. A certificate that cannot be read now costs nobody the one read before. */
+static struct jose_key *key_of(const struct known *known, const struct keyset_entry *e,
+                               const struct seen *seen)
+{
+    struct jose_key *old = e->known >= 0 ? known->keys[e->known].key : NULL;
+    if (e->seen < 0)
+        return old;
+    const struct realm_key *from = seen->from[e->seen];
+    bool lost = from->certificate_unreadable && from->key->cert == NULL;
+    bool keeps = lost && old != NULL && text_eq(old->spki_sha256, from->key->spki_sha256);
+    return keeps ? old : from->key;
+}
+
 /* The decided set takes the place of the known one; true when they differ in anything shown. */
 static bool adopt(struct known *known, const struct keyset_result *result, const struct seen *seen,
                   const struct realm_keys *keys)
@@ -203,7 +216,7 @@ static bool adopt(struct known *known, const struct keyset_result *result, const
         const struct keyset_entry *e = &result->keys[i];
         struct known_key *k = &next[i];
         *k = e->known >= 0 ? known->keys[e->known] : nothing;
-        k->key = jose_key_ref(e->seen >= 0 ? seen->from[e->seen]->key : k->key);
+        k->key = jose_key_ref(key_of(known, e, seen));
         if (e->seen >= 0)
             describe(k, seen->from[e->seen], keys);
         else
@@ -232,11 +245,10 @@ static void acknowledge_value(const struct seen *seen, char out[TRUST_HASH_TEXT]
         trust_hash(&set, FORMAT_JWKS, out);
 }
 
-static const char *reading_fault(const struct realm_keys *keys)
+/* Says nothing that can be followed: which key a kid means, or which of too many are meant. */
+static bool is_unusable(const struct realm_keys *keys)
 {
-    if (keys->duplicate_kid[0] != '\0')
-        return "";
-    return keys->unreadable > 0 ? keys->unreadable_why : NULL;
+    return keys->duplicate_kid[0] != '\0' || keys->overflow > 0;
 }
 
 /* The two are read one after the other, so that each change of the realm makes them differ for a
@@ -259,13 +271,12 @@ static bool fold(struct known *known, const struct known_input *in, struct readi
     see(&main->keys, seen);
     if (in->by_admin && in->jwks != NULL && in->jwks_ok)
         see(&in->jwks->keys, served);
-    const char *fault = reading_fault(&main->keys);
     struct keyset_reading r = {
         .keys = seen->keys,
         .count = seen->count,
         .by_admin = in->by_admin,
-        .unusable = (fault != NULL && fault[0] == '\0') || (in->blocked && !in->by_admin),
-        .partial = fault != NULL,
+        .unusable = is_unusable(&main->keys) || (in->blocked && !in->by_admin),
+        .partial = main->keys.unreadable > 0,
         .served = in->by_admin && in->jwks != NULL && in->jwks_ok ? served->keys : NULL,
         .served_count = served->count,
         .from_ms = main->taken_ms,
@@ -286,11 +297,11 @@ static bool fold(struct known *known, const struct known_input *in, struct readi
     keyset_follow(before, known->count, &r, &result);
     known->replaced = result.replaced;
     follow_disagreement(known, result.disagrees, &r);
-    known->overflow = result.overflow;
+    known->overflow = result.overflow + main->keys.overflow;
     known->incomplete = main->keys.unreadable > 0;
     state_text(&known->incomplete_why, known->incomplete ? main->keys.unreadable_why : NULL);
     state_text(&known->duplicate_kid,
-               fault != NULL && fault[0] == '\0' ? main->keys.duplicate_kid : NULL);
+               main->keys.duplicate_kid[0] != '\0' ? main->keys.duplicate_kid : NULL);
     state_text(&known->reused_kid,
                result.reused >= 0 && !r.acknowledged ? r.keys[result.reused].kid : NULL);
     bool changed = adopt(known, &result, seen, &main->keys);

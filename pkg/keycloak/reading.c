@@ -123,7 +123,7 @@ int reading_keys_digest(const struct realm_keys *keys, bool with_provider, char 
     free(lines);
     add_field(&b, keys->duplicate_kid);
     add_field(&b, keys->unreadable_why);
-    buf_appendf(&b, "%zu %zu", keys->skipped, keys->unreadable);
+    buf_appendf(&b, "%zu %zu %zu", keys->skipped, keys->unreadable, keys->overflow);
     jose_sha256(buf_text(&b), b.len, out);
     return result != 0 || b.failed ? -1 : 0;
 }

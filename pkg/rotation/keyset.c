@@ -78,11 +78,11 @@ static bool missed(const struct keyset_key *key, const struct keyset_reading *r,
                    struct keyset_entry *entry)
 {
     unsigned needed = r->by_admin ? 2 : 3;
-    entry->state = KEY_LEAVING;
     entry->misses = key->misses;
     entry->missed_ms = key->missed_ms;
     if (!agrees)
         return true;
+    entry->state = KEY_LEAVING;
     if (key->misses == 0 || r->from_ms - key->missed_ms >= r->interval_ms) {
         entry->misses++;
         entry->missed_ms = r->until_ms;

@@ -4,7 +4,8 @@
  *
  * The set grows on one good reading. It shrinks only on readings that agree, at least an interval
  * apart: two where the Admin API is read (and a JWKS of its own agrees each time), three where only
- * the JWKS is. A failed or empty reading changes nothing, a partial one only adds. A reading that
+ * the JWKS is. A failed or empty reading changes nothing, a partial one only adds, and one that the
+ * JWKS contradicts does not call a key LEAVING. A reading that
  * shares no kid with the set is another realm's, or a realm made anew: the old keys are HELD beside
  * the new ones until a person acknowledges. A kid that comes back with another key is refused until
  * acknowledged. Unknown age counts as zero. */

@@ -146,6 +146,7 @@ static void nothing_leaves_without_the_jwks(void **state)
         assert_true(f.last.disagrees);
     }
     assert_non_null(find(&f, "b"));
+    assert_int_equal(find(&f, "b")->state, KEY_PASSIVE); /* nor is it called leaving */
 }
 
 static void nothing_changes_on_a_bad_reading(void **state)
