@@ -104,10 +104,12 @@ static void bad_status(const struct source_key *key, const char *what, int statu
         err_set(ret, ERR_NOT_FOUND,
                 "%s: nothing at %.*s (404): the realm does not exist, or %s is wrong", what,
                 URL_OF(key), url_field(key));
-    else if (status == 401 || status == 403)
-        err_set(ret, status == 401 ? ERR_AUTH : ERR_FORBIDDEN,
-                "%s: %.*s answers %d although it must be public: check %s and what stands between",
-                what, URL_OF(key), status, url_field(key));
+    else if (status == 401 || status == 403) /* neither credentials nor roles of ours are in it */
+        err_set(
+            ret, ERR_INVALID,
+            "%s: %.*s answers %d although it must be public: check that the realm is enabled, %s "
+            "and what stands between",
+            what, URL_OF(key), status, url_field(key));
     else if (status == 429 || status >= 500)
         err_set(ret, ERR_TRANSIENT,
                 "%s: %.*s answers %d: see the server's own log; Keyturn keeps asking", what,
