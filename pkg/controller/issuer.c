@@ -124,6 +124,18 @@ static void ca_done(void *ctx, const struct kube_answer *answer)
     controller_due(s->controller, s->key, 0);
 }
 
+/* A server whose certificate is not trusted may have one of a new CA: the bundle is read again
+ * soon, not at the next resync. */
+static void hurry_ca(struct rotation_state *s)
+{
+    struct issuer_links *links = &s->issuer;
+    int64_t soon_ms = controller_now_ms(s->controller) + CA_RETRY_MS;
+    for (size_t k = 0; k < SOURCE_KIND_COUNT; k++)
+        if (links->sources[k] != NULL && source_err(links->sources[k])->class == ERR_TLS &&
+            links->ca_due_ms > soon_ms)
+            links->ca_due_ms = soon_ms;
+}
+
 static void follow_ca(struct rotation_state *s, const struct rotation_spec *spec)
 {
     struct issuer_links *links = &s->issuer;
@@ -145,6 +157,7 @@ static void follow_ca(struct rotation_state *s, const struct rotation_spec *spec
         links->ca_read = false;
         links->ca_due_ms = 0;
     }
+    hurry_ca(s);
     int64_t left_ms = links->ca_due_ms - controller_now_ms(s->controller);
     if (links->ca_call != NULL || links->ca_name == NULL)
         return;
@@ -250,12 +263,30 @@ enum issuer_finding issuer_compare(const struct rotation_state *s,
     return ISSUER_DIFFERS;
 }
 
+/* What discovery said to an earlier process about this spec, until it is read again. */
+static const char *remembered_issuer(const struct rotation_object *object)
+{
+    bool same_spec = object->status.observed_generation == object->meta.generation;
+    return same_spec ? object->status.issuer_url : NULL;
+}
+
 const char *issuer_url(const struct rotation_state *s, const struct rotation_object *object)
 {
     const char *found;
     if (object->spec.issuer_url != NULL)
         return object->spec.issuer_url;
+    if (reading_of(s, SOURCE_DISCOVERY) == NULL)
+        return remembered_issuer(object);
     return issuer_compare(s, object, &found) == ISSUER_DISCOVERED ? found : NULL;
+}
+
+/* The word for status where the class says too little. */
+static const char *source_word(const struct err *err)
+{
+    if (text_eq(err->reason, SOURCE_CREDENTIALS_REASON))
+        return SOURCE_CREDENTIALS_REASON;
+    bool disabled = err->class == ERR_FORBIDDEN && text_eq(err->reason, "access_denied");
+    return disabled ? "RealmDisabled" : NULL;
 }
 
 static void view_source(const struct rotation_state *s, enum source_kind kind,
@@ -269,9 +300,7 @@ static void view_source(const struct rotation_state *s, enum source_kind kind,
                                 .read = source_reading(source) != NULL,
                                 .polled = source_polls(source) > 0,
                                 .err = err->class,
-                                .reason = text_eq(err->reason, SOURCE_CREDENTIALS_REASON)
-                                              ? SOURCE_CREDENTIALS_REASON
-                                              : NULL,
+                                .reason = source_word(err),
                                 .message = err->msg};
 }
 
@@ -285,7 +314,7 @@ void issuer_view(const struct rotation_state *s, const struct rotation_object *o
     if (object->spec.ca_config_map != NULL)
         view->ca = (struct view_source){.used = true,
                                         .read = links->ca_read,
-                                        .polled = true,
+                                        .polled = links->ca_read || links->ca_err.class != ERR_NONE,
                                         .err = links->ca_err.class,
                                         .reason = "CABundleUnusable",
                                         .message = links->ca_err.msg};
