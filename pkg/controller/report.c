@@ -133,7 +133,19 @@ static void say_keys(struct rotation_state *s, const struct rotation_object *obj
 
 /* Conditions whose turning is worth an Event of their own. */
 static const enum condition_type told[] = {CONDITION_STALLED, CONDITION_KEYS_AS_EXPECTED,
-                                           CONDITION_ISSUER_CONSISTENT, CONDITION_READY};
+                                           CONDITION_ISSUER_CONSISTENT,
+                                           CONDITION_CERTIFICATES_VALID, CONDITION_READY};
+
+/* Reasons that are no news, or have Events of their own: a consumer's, a threshold's. */
+static bool is_told_elsewhere(const char *reason)
+{
+    static const char *const reasons[] = {"NotChecked", "NoKeys", "ConsumerFailed",
+                                          "CertificateExpiring", "CertificateExpired"};
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        if (text_eq(reason, reasons[i]))
+            return true;
+    return false;
+}
 
 static void say_condition(struct rotation_state *s, const struct rotation_object *object,
                           enum condition_type type, const struct condition *now)
@@ -150,8 +162,7 @@ static void say_condition(struct rotation_state *s, const struct rotation_object
         (void)event_say(s, object,
                         &(struct event_text){
                             .reason = "Steady", .about = buf_text(&about), .note = now->message});
-    else if (type != CONDITION_READY && bad && !text_eq(now->reason, "NotChecked") &&
-             !text_eq(now->reason, "NoKeys") && !text_eq(now->reason, "ConsumerFailed"))
+    else if (type != CONDITION_READY && bad && !is_told_elsewhere(now->reason))
         (void)event_say(s, object,
                         &(struct event_text){.warning = true,
                                              .reason = now->reason,
@@ -396,9 +407,10 @@ void report(struct rotation_state *s, const struct rotation_object *object,
     struct rotation_status next;
     int64_t apart_ms = s->status_ms + STATUS_APART_MS - controller_now_ms(c);
     bool turns = s->status_ms == 0 || p->phase != object->status.phase;
-    if (s->status_call != NULL ||
+    if (p->premature || s->status_call != NULL ||
         world_version_older(object->meta.resource_version, s->status_version))
-        return; /* our own last write has not come back: its answer or event brings the next pass */
+        return; /* the end of the poll, our own last write's answer or its event brings the next
+                   pass */
     if (s->status_tries > 0)
         apart_ms = s->status_retry_ms - controller_now_ms(c);
     if (apart_ms > 0 && (!turns || s->status_tries > 0)) {

@@ -46,6 +46,16 @@ static const struct view_source *failing_source(const struct rotation_view *v)
     return NULL;
 }
 
+/* A process that has just begun, or a spec that names another server: neither good nor bad yet. */
+static bool is_premature(const struct rotation_view *v)
+{
+    const struct view_source *all[] = {&v->ca, &v->admin, &v->jwks, &v->discovery};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (all[i]->used && !all[i]->polled)
+            return v->keys_count > 0 && v->spec_error == NULL;
+    return false;
+}
+
 static ATTR_PRINTF(4, 5) void set(struct plan_condition *c, enum condition_status status,
                                   const char *reason, const char *fmt, ...)
 {
@@ -560,6 +570,7 @@ void rotation_decide(const struct rotation_view *view, struct rotation_plan *pla
     plan->up_to_date = 0;
     plan->warnings_count = 0;
     plan->again_at_s = INT64_MAX;
+    plan->premature = is_premature(view);
     for (size_t i = 0; i < view->workloads_count; i++)
         decide_workload(view, plan, i);
     for (size_t i = 0; i < view->consumers_count; i++)

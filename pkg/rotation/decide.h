@@ -136,8 +136,10 @@ struct rotation_plan {
     struct plan_condition conditions[CONDITION_COUNT];
     const char *active_kid; /* of the view's keys */
     int64_t cert_expires_s;
-    size_t up_to_date;               /* consumers */
-    int64_t again_at_s;              /* something becomes due then; INT64_MAX: nothing */
+    size_t up_to_date;  /* consumers */
+    int64_t again_at_s; /* something becomes due then; INT64_MAX: nothing */
+    bool premature;     /* what was said before stands: keys are remembered, and a source is still
+                           unread */
     struct plan_consumer *consumers; /* caller's, view.consumers_count */
     bool *restart;                   /* caller's, view.workloads_count */
     struct plan_warning

@@ -356,6 +356,28 @@ static void each_failure_has_its_reason(void **state)
     }
 }
 
+/* A new process knows the keys by its record, and nothing of the server: it takes nothing back. */
+static void a_source_that_is_unread_says_nothing(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new();
+    (void)decide(s, CONDITION_READY);
+    assert_false(s->plan.premature);
+    struct view_source *sources[] = {&s->view.admin, &s->view.jwks, &s->view.discovery};
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+        struct view_source whole = *sources[i];
+        *sources[i] = (struct view_source){.used = true};
+        (void)decide(s, CONDITION_READY);
+        assert_true(s->plan.premature);
+        *sources[i] = whole;
+    }
+    s->view.admin.polled = false;
+    s->view.keys_count = 0; /* new, or without a record: then it is said that it waits */
+    (void)decide(s, CONDITION_READY);
+    assert_false(s->plan.premature);
+    free(s);
+}
+
 static void wrong_keys_are_said(void **state)
 {
     (void)state;
@@ -442,6 +464,7 @@ int main(void)
         cmocka_unit_test(each_threshold_warns_once),
         cmocka_unit_test(passive_keys_warn_too),
         cmocka_unit_test(each_failure_has_its_reason),
+        cmocka_unit_test(a_source_that_is_unread_says_nothing),
         cmocka_unit_test(wrong_keys_are_said),
         cmocka_unit_test(issuers_are_told_apart),
         cmocka_unit_test(every_check_has_a_name),
