@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from harness import CLUSTER, IMAGE, ROOT, Http, Kube, fresh_namespace, installed, run
+from keycloak_server import Authority, KeycloakServer, fixed_realm
 
 summary = pytest.StashKey[list]()
 
@@ -91,6 +92,15 @@ def image(cluster):
         assert archive.exists(), f"no image {archive}: run `make image`"
         run(CLUSTER, "load", archive)
     return IMAGE
+
+
+@pytest.fixture(scope="session")
+def own_keycloak(cluster):
+    """A second Keycloak, whose issuers follow the Host header, by http and https; realm `own` outlives its death."""
+    authority = Authority()
+    with KeycloakServer(realms=[fixed_realm("own")], tls=authority.server()) as server:
+        server.authority = authority
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def free_port():
         return s.getsockname()[1]
 
 
-def _die_with_parent():
+def die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -65,7 +65,7 @@ class Operator:
 
     def start(self):
         self.process = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                                        env=self.env, preexec_fn=_die_with_parent)
+                                        env=self.env, preexec_fn=die_with_parent)
         threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True).start()
         if self.wait:
             self.until(self.ready, "ready", 60)
