@@ -91,7 +91,7 @@ static void instead(const char *part, int status, const char *body)
 static void asks_for_each_policy_and_then_by_a_dry_run(void **state)
 {
     (void)state;
-    const char *why;
+    const char *why = "";
     assert_false(fence_proven(fence, &why));
     assert_string_equal(why, "the fence is being proven");
     whole();
@@ -177,7 +177,7 @@ static void anything_else_is_no_proof(void **state)
         assert_int_equal(err.class, cases[i].class);
         assert_non_null(strstr(err.msg, cases[i].word));
         assert_false(proven);
-        const char *why;
+        const char *why = "";
         assert_false(fence_proven(fence, &why));
         assert_string_equal(why, err.msg);
     }
@@ -212,7 +212,7 @@ static void proof_is_taken_back(void **state)
 static void proof_outlives_a_lost_question(void **state)
 {
     (void)state;
-    const char *why;
+    const char *why = "";
     whole();
     round_after(0);
     instead("POST", 503, "{}");

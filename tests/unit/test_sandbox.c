@@ -154,7 +154,8 @@ static int act_look_around(void *ctx)
     char line[64] = "";
     (void)ctx;
     FILE *f = fopen("/proc/self/statm", "re"); /* memory, for the metrics */
-    bool read_statm = f != NULL && fgets(line, sizeof(line), f) != NULL && atol(line) > 0;
+    bool read_statm =
+        f != NULL && fgets(line, sizeof(line), f) != NULL && strtol(line, NULL, 10) > 0;
     if (f != NULL)
         (void)fclose(f);
     bool no_core = getrlimit(RLIMIT_CORE, &core) == 0 && core.rlim_cur == 0 && core.rlim_max == 0;
