@@ -81,7 +81,7 @@ release: $(addprefix $(BUILD)/release$(SUFFIX)/,libkeyturn.a $(CMDS)) ## optimis
 # --- one set of rules a variant: $(1) folder, $(2) variant, $(3) compiler -------------------------
 # Files appear by rename: two makes in one tree never see half an object.
 define RULES
-$(1)/obj/%.o: %.c $(1)/flags | $(BUILD)/.setup-build
+$(1)/obj/%.o: %.c $(1)/flags | $(BUILD)/.setup-build $(if $(filter clang%,$(3)),$(BUILD)/.setup-lint)
 	@mkdir -p $$(@D)
 	@echo "  CC    $$@"
 	$(Q)$(3) $(CPPFLAGS) $$(DEFS) $$(PKG_CFLAGS) $(CFLAGS_ALL) $(CFLAGS_$(2)) -c $$< \
@@ -116,8 +116,9 @@ $(foreach v,$(VARIANTS),$(foreach c,$(CMDS),$(eval $(call CMD_RULES,$c,$v))))
 $(BUILD)/version: FORCE
 	@mkdir -p $(@D); echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
 
-$(BUILD)/.setup-%: | hack
-	@mkdir -p $(@D); if [ -x hack/setup ]; then hack/setup $*; fi && touch $@
+# Asked again when the list of packages changes.
+$(BUILD)/.setup-%: hack/setup
+	@mkdir -p $(@D); hack/setup $* && touch $@
 
 -include $(shell find $(BUILD) -path '*/obj/*.d' 2>/dev/null)
 
