@@ -3,74 +3,27 @@
 """The demo: a realm, three consumers, a key rotated by hand and followed, a certificate that is about to expire.
 
 Run by hack/demo/demo. KEYTURN_CLUSTER=N (default 5) is the test cluster's number; CLUSTER=kubeconfig takes a cluster of your own, and
-then IMAGE, KEYCLOAK_URL, KEYCLOAK_ADMIN and KEYCLOAK_ADMIN_PASSWORD say what to use there.
+then IMAGE, KEYCLOAK_URL, KEYCLOAK_ADMIN and KEYCLOAK_ADMIN_PASSWORD say what to use there, and KEYCLOAK_URL_FOR_PODS where pods reach
+that Keycloak, if not at KEYCLOAK_URL. `demo.py down` removes what it made there.
 """
 import argparse
 import contextlib
+import hashlib
 import json
 import os
-import pathlib
+import signal
 import subprocess
 import sys
-import threading
 import time
 
 import requests
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "lib"))
-import realm as keycloak_client  # noqa: E402  (the path above)
+from stage import (ARCHIVE, BOLD, END, GREEN, IMAGE, MARK, NAMESPACE, OPERATOR, OWN, REALM, RED, RELEASE, ROOT, Failed, Step,
+                   bring_up, check_cluster, get, image_values, items, keycloak_client, kubectl, login, pods_of, run, show, take_down)
 
-NAMESPACE = "keyturn-demo"
-REALM = "prod"
-ISSUER = f"https://auth.example.test/realms/{REALM}"
+ROTATION = "prod"
 DAY_S = 86400
-BOLD, DIM, GREEN, RED, END = ("\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m") if sys.stdout.isatty() else ("",) * 5
-OWN = bool(os.environ.get("CLUSTER"))
-IMAGE = os.environ.get("IMAGE", "localhost/keyturn:dev")
-
-
-class Failed(Exception):
-    pass
-
-
-class Step:
-    """A line with a clock while something takes long, and the time it took."""
-
-    def __init__(self, text):
-        self.text, self.done = text, threading.Event()
-
-    def __enter__(self):
-        self.start = time.monotonic()
-        print(f"{BOLD}==>{END} {self.text}", flush=True)
-        threading.Thread(target=self._tick, daemon=True).start()
-        return self
-
-    def _tick(self):
-        while not self.done.wait(10):
-            print(f"{DIM}    ... {time.monotonic() - self.start:.0f} s{END}", flush=True)
-
-    def __exit__(self, kind, *_):
-        self.done.set()
-        if kind is None:
-            print(f"{DIM}    {time.monotonic() - self.start:.1f} s{END}", flush=True)
-
-
-def run(*args, check=True, stdin=None, quiet=True):
-    done = subprocess.run([str(a) for a in args], input=stdin, text=True, capture_output=quiet, check=False, cwd=ROOT)
-    if check and done.returncode != 0:
-        raise Failed(f"{' '.join(map(str, args))} ended with {done.returncode}\n{done.stdout or ''}{done.stderr or ''}")
-    return done
-
-
-def kubectl(*args, **options):
-    return run("kubectl", *args, **options).stdout
-
-
-def show(*args):
-    """Prints a kubectl command as a person would type it, and what it says."""
-    print(f"{GREEN}$ kubectl {' '.join(args)}{END}")
-    print("  " + kubectl(*args).rstrip().replace("\n", "\n  "), flush=True)
+AGAIN = "`make demo` goes on from what is there, `make demo-down` removes it"
 
 
 def wait_for(what, look, seconds=180):
@@ -80,70 +33,56 @@ def wait_for(what, look, seconds=180):
         if found:
             return found
         if time.monotonic() > deadline:
-            raise Failed(f"waited {seconds} s for: {what}; look with: kubectl describe keyrotation {REALM} -n {NAMESPACE}")
+            raise Failed(f"waited {seconds} s for: {what}\n{why_not_ready()}\n"
+                         f"look with: kubectl describe keyrotation {ROTATION} -n {NAMESPACE}")
         time.sleep(0.3)
 
 
 # ---- the parts ----
 
-def bring_up():
-    """Cluster and image at the same time: one waits for the network and Go, the other for the compiler."""
-    if OWN:
-        os.environ["KUBECONFIG"] = os.environ["CLUSTER"]
-        missing = [name for name in ("IMAGE", "KEYCLOAK_URL", "KEYCLOAK_ADMIN", "KEYCLOAK_ADMIN_PASSWORD") if not os.environ.get(name)]
-        if missing:
-            raise Failed(f"with CLUSTER set, {', '.join(missing)} must be set too: the image where your nodes can pull it, and a Keycloak 26 "
-                         "that your pods reach")
-        return
-    with Step("build Keyturn and its image; start the cluster (cold: 8 to 10 minutes, else seconds)"):
-        cluster = subprocess.Popen([str(ROOT / "tests/cluster/cluster"), "up"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        image = subprocess.Popen(["make", "-s", "image"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        said = {}
-
-        def follow(name, process):
-            said[name] = []
-            for line in process.stdout:
-                said[name].append(line)
-                print(f"{DIM}    {name}: {line.rstrip()[:150]}{END}", flush=True)
-        threads = [threading.Thread(target=follow, args=pair) for pair in (("cluster", cluster), ("image", image))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        for name, process in (("cluster", cluster), ("image", image)):
-            if process.wait() != 0:
-                raise Failed(f"{name} ended with {process.returncode}\n{''.join(said[name][-30:])}")
-    exported = run("bash", "-ec", f'eval "$({ROOT}/tests/cluster/cluster env)"; env -0').stdout
-    os.environ.update(line.split("=", 1) for line in exported.split("\0") if "=" in line)
-    with Step("load the image into the cluster"):
-        run(ROOT / "tests/cluster/cluster", "load", ROOT / "build/keyturn-image.tar")
-
-
 def make_realm():
     with Step(f"make realm {REALM} in Keycloak at {os.environ['KEYCLOAK_URL']}"):
-        keycloak = keycloak_client.Keycloak.from_env()
-        keycloak.wait_ready()
-        return keycloak.create_realm(REALM, replace=True, token_lifespan_s=600)
+        return login().create_realm(REALM, replace=True, token_lifespan_s=600, extra={"attributes": {MARK: "true"}})
+
+
+def make_namespace(name):
+    kubectl("apply", "-f", "-", stdin=json.dumps(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {MARK: "true"}}}))
 
 
 def install():
-    repository, tag = IMAGE.rsplit(":", 1)
-    with Step("helm install keyturn charts/keyturn"):
-        # The chart gives a right in this namespace: to read the credentials by their name.
-        existing = run("kubectl", "create", "namespace", NAMESPACE, check=False)
-        if existing.returncode != 0 and "AlreadyExists" not in existing.stderr:
-            raise Failed(existing.stderr)
-        run("helm", "upgrade", "--install", "keyturn", ROOT / "charts/keyturn", "--namespace", "keyturn", "--create-namespace",
-            "--set", f"image.repository={repository},image.tag={tag},image.pullPolicy=IfNotPresent,settle=2",
-            "--set", f"credentialSecrets[0].namespace={NAMESPACE},credentialSecrets[0].name=keyturn-keycloak", "--wait", "--timeout", "4m")
+    with Step(f"helm install {RELEASE} charts/keyturn", lambda: pods_of(OPERATOR)):
+        # Helm does not upgrade a CRD; and the chart gives a right in NAMESPACE, to read the credentials, so that must be there.
+        kubectl("apply", "--server-side", "--force-conflicts", "-f", ROOT / "crds/keyrotation.yaml")
+        kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd/keyrotations.keyturn.dev")
+        for name in (NAMESPACE, OPERATOR):
+            make_namespace(name)
+        values = "image.pullPolicy=IfNotPresent,settle=2"
+        values += f",credentialSecrets[0].namespace={NAMESPACE},credentialSecrets[0].name=keyturn-keycloak"
+        if OWN:
+            values += f",watchNamespaces[0]={NAMESPACE}"
+        else:
+            # The tag stays the same from build to build: without this the pods of the last one stay too.
+            values += f",podAnnotations.image=sha256-{hashlib.sha256(ARCHIVE.read_bytes()).hexdigest()[:16]}"
+        state = run("helm", "status", RELEASE, "--namespace", OPERATOR, "-o", "json", check=False).stdout
+        if state and json.loads(state)["info"]["status"].startswith("pending"):
+            run("helm", "uninstall", RELEASE, "--namespace", OPERATOR, "--wait")  # helm was killed in the middle of it
+        try:
+            run("helm", "upgrade", "--install", RELEASE, ROOT / "charts/keyturn", "--namespace", OPERATOR, "--set", values,
+                "--set-string", image_values(), "--wait", "--timeout", "4m")
+        except Failed as error:
+            raise Failed(f"{error}\npods: {pods_of(OPERATOR) or 'none'}\nlook with: kubectl describe pods -n {OPERATOR}") from None
 
 
-def workload(kind, name, volume):
+def workload(kind, name, volume, issuer):
     spec = {"selector": {"matchLabels": {"app": name}},
             "template": {"metadata": {"labels": {"app": name}},
-                         "spec": {"terminationGracePeriodSeconds": 1, "volumes": [{"name": "keys", **volume}], "containers": [{
+                         "spec": {"terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False,
+                                  "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+                                  "volumes": [{"name": "keys", **volume}], "containers": [{
                              "name": "verifier", "image": IMAGE, "imagePullPolicy": "IfNotPresent",
-                             "command": ["/usr/bin/keyturn-verifier", "--keys", "/keys", "--listen", "0.0.0.0:8080", "--issuer", ISSUER],
+                             "command": ["/usr/bin/keyturn-verifier", "--keys", "/keys", "--listen", "0.0.0.0:8080", "--issuer", issuer],
+                             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                              "volumeMounts": [{"name": "keys", "mountPath": "/keys", "readOnly": True}],
                              "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1}}]}}}
     if kind != "DaemonSet":
@@ -153,7 +92,7 @@ def workload(kind, name, volume):
     return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
 
 
-def objects(keycloak_url):
+def objects(keycloak_url, issuer):
     consumers = [
         {"name": "api", "publish": {"secret": {"name": "api-keys"}}, "reload": {"restart": [{"kind": "Deployment", "name": "api"}]}},
         {"name": "gateway", "publish": {"configMap": {"name": "gateway-keys"}, "formats": ["JWKS", "PEM"]},
@@ -164,29 +103,37 @@ def objects(keycloak_url):
     return [
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keyturn-keycloak", **meta},
          "stringData": {"url": keycloak_url, "client-id": "keyturn", "client-secret": "keyturn-secret"}},
-        workload("Deployment", "api", {"secret": {"secretName": "api-keys"}}),
-        workload("Deployment", "gateway", {"configMap": {"name": "gateway-keys"}}),
-        workload("StatefulSet", "broker", {"secret": {"secretName": "broker-keys"}}),
-        {"apiVersion": "keyturn.dev/v1alpha1", "kind": "KeyRotation", "metadata": {"name": REALM, **meta},
-         "spec": {"issuer": {"url": ISSUER}, "refreshInterval": "5s",
+        workload("Deployment", "api", {"secret": {"secretName": "api-keys"}}, issuer),
+        workload("Deployment", "gateway", {"configMap": {"name": "gateway-keys"}}, issuer),
+        workload("StatefulSet", "broker", {"secret": {"secretName": "broker-keys"}}, issuer),
+        {"apiVersion": "keyturn.dev/v1alpha1", "kind": "KeyRotation", "metadata": {"name": ROTATION, **meta},
+         "spec": {"issuer": {"url": issuer}, "refreshInterval": "5s",
                   "keycloak": {"url": keycloak_url, "realm": REALM, "credentials": {"secret": {"name": "keyturn-keycloak"}}},
                   "consumers": consumers}}]
 
 
 def status():
-    return json.loads(kubectl("get", "keyrotation", REALM, "-n", NAMESPACE, "-o", "json")).get("status", {})
+    return (get("keyrotation", ROTATION, "-n", NAMESPACE) or {}).get("status", {})
+
+
+def ready(now):
+    return next((c for c in now.get("conditions", []) if c["type"] == "Ready"), {})
+
+
+def why_not_ready():
+    """What the operator says, or else what the pods do."""
+    condition = ready(status())
+    return f"{condition['reason']}: {condition['message']}" if condition.get("status") == "False" else pods_of(NAMESPACE)
 
 
 def settled(kids):
     """Every consumer up to date with exactly these keys."""
     now = status()
-    ready = next((c for c in now.get("conditions", []) if c["type"] == "Ready"), {})
-    return {k["kid"] for k in now.get("keys", [])} == set(kids) and ready.get("status") == "True" and now
+    return {k["kid"] for k in now.get("keys", [])} == set(kids) and ready(now).get("status") == "True" and now
 
 
 def pods(app):
-    items = json.loads(kubectl("get", "pods", "-n", NAMESPACE, "-l", f"app={app}", "-o", "json"))["items"]
-    return [p["metadata"]["name"] for p in items if not p["metadata"].get("deletionTimestamp")
+    return [p["metadata"]["name"] for p in items("pods", "-n", NAMESPACE, "-l", f"app={app}") if not p["metadata"].get("deletionTimestamp")
             and any(c["type"] == "Ready" and c["status"] == "True" for c in p["status"].get("conditions", []))]
 
 
@@ -231,23 +178,23 @@ def kids(realm):
 
 
 def generations():
-    return {app: json.loads(kubectl("get", kind, app, "-n", NAMESPACE, "-o", "json"))["metadata"]["generation"]
+    return {app: get(kind, app, "-n", NAMESPACE)["metadata"]["generation"]
             for kind, app in (("deployment", "api"), ("deployment", "gateway"), ("statefulset", "broker"))}
 
 
 # ---- the story ----
 
 def publish(realm):
-    keycloak_url = os.environ["KEYCLOAK_URL"] if OWN else "http://keycloak.keycloak.svc:8080"
-    with Step("apply a KeyRotation and three consumers: api and broker read a Secret, gateway a ConfigMap"):
+    keycloak_url = os.environ.get("KEYCLOAK_URL_FOR_PODS") or os.environ["KEYCLOAK_URL"] if OWN else "http://keycloak.keycloak.svc:8080"
+    with Step("apply a KeyRotation and three consumers: api and broker read a Secret, gateway a ConfigMap", why_not_ready):
         # A namespace of an earlier demo holds the keys of an earlier realm: begin anew.
         kubectl("delete", "keyrotation", "--all", "-n", NAMESPACE)
         kubectl("delete", "deployment,statefulset,secret,configmap", "--all", "-n", NAMESPACE, "--wait=true")
-        kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects(keycloak_url)}))
+        kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects(keycloak_url, realm.issuer())}))
         wait_for("all consumers up to date", lambda: settled(kids(realm)))
     show("get", "keyrotations", "-n", NAMESPACE)
     show("get", "secret/api-keys", "configmap/gateway-keys", "secret/broker-keys", "-n", NAMESPACE, "-L", "keyturn.dev/rotation")
-    files = json.loads(kubectl("get", "secret", "api-keys", "-n", NAMESPACE, "-o", "json"))["data"]
+    files = get("secret", "api-keys", "-n", NAMESPACE)["data"]
     print(f"  api-keys holds: {', '.join(sorted(files))}")
 
 
@@ -255,13 +202,13 @@ def rotate(realm):
     first, before = realm.mint(), generations()
     print("tokens before the rotation:")
     check_tokens({"a token of the realm": (first, True), "a token of a foreign key": (keycloak_client.foreign_token(first), False)})
-    with Step("rotate by hand in Keycloak: a new key, not signing yet; Keyturn publishes it and restarts the readers"):
+    with Step("rotate by hand in Keycloak: a new key, not signing yet; Keyturn publishes it and restarts the readers", why_not_ready):
         next_key = realm.add_rsa_generated(name="demo-next", priority=200, active=False)
         wait_for("the new key at every consumer", lambda: settled(kids(realm)))
     after = generations()
     for app in before:
         print(f"  {app}: pod template changed {after[app] - before[app]} time(s)")
-    with Step("now let the new key sign: every consumer knows it already"):
+    with Step("now let the new key sign: every consumer knows it already", why_not_ready):
         realm.update(next_key, active=True)
         wait_for("status names the new signer", lambda: status().get("activeKid") == realm.kid(next_key))
     print("tokens after the rotation:")
@@ -273,36 +220,66 @@ def rotate(realm):
 
 
 def warn(realm):
-    with Step("add a PASSIVE key whose certificate ends in 5 days: nobody signs with it, and its expiry would break verifiers all the same"):
+    with Step("add a PASSIVE key whose certificate ends in 5 days: nobody signs with it, and its expiry would break verifiers all the same",
+              why_not_ready):
         realm.add_rsa(name="demo-old", priority=50, active=False, valid_s=5 * DAY_S)
         wait_for("the warning", lambda: "CertificateExpiring" in kubectl("get", "events", "-n", NAMESPACE))
         wait_for("all consumers up to date", lambda: settled(kids(realm)))
     show("get", "events", "-n", NAMESPACE, "--field-selector", "reason=CertificateExpiring")
 
 
+def tell_story():
+    realm = make_realm()
+    install()
+    publish(realm)
+    rotate(realm)
+    warn(realm)
+    show("describe", "keyrotation", ROTATION, "-n", NAMESPACE)
+
+
+def what_next():
+    """How a person's shell gets there: kubectl, helm and Keycloak of the demo."""
+    if OWN:
+        return f"export KUBECONFIG={os.environ['KUBECONFIG']}"
+    number = os.environ.get("KEYTURN_CLUSTER", "5")
+    return f"eval \"$({'' if number == '5' else f'KEYTURN_CLUSTER={number} '}tests/cluster/cluster env)\""
+
+
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("verb", nargs="?", choices=("up", "down"), default="up")
     parser.add_argument("--started", type=int, default=int(time.time()))
-    started = parser.parse_args().started
+    args = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    begun = not OWN
     try:
-        bring_up()
-        realm = make_realm()
-        install()
-        publish(realm)
-        rotate(realm)
-        warn(realm)
-        show("describe", "keyrotation", REALM, "-n", NAMESPACE)
-    except (Failed, keycloak_client.KeycloakError) as error:
+        if args.verb == "down":
+            take_down()
+            print("demo: gone")
+            return 0
+        if OWN:
+            check_cluster()
+        else:
+            bring_up()
+        begun = True
+        tell_story()
+    except (Failed, keycloak_client.KeycloakError, requests.RequestException) as error:
         print(f"{RED}demo: {error}{END}", file=sys.stderr)
+        if begun:
+            print(f"demo: to look around: {what_next()}\ndemo: {AGAIN}", file=sys.stderr)
         return 1
-    print(f"\n{BOLD}The demo took {time.time() - started:.0f} s and stays up. Try next:{END}")
-    if not OWN:
-        print('  eval "$(KEYTURN_CLUSTER=%s tests/cluster/cluster env)"     # kubectl, helm and Keycloak of the demo' % os.environ.get("KEYTURN_CLUSTER", "5"))
-    print(f"""  kubectl edit configmap gateway-keys -n {NAMESPACE}           # and see it put right
+    except KeyboardInterrupt:
+        print(f"\ndemo: stopped. {AGAIN}", file=sys.stderr)
+        return 130
+    print(f"""
+{BOLD}The demo took {time.time() - args.started:.0f} s and stays up. Try next:{END}
+  {what_next()}
+  kubectl edit configmap gateway-keys -n {NAMESPACE}                               # and see it put right
   kubectl get events -n {NAMESPACE} --watch
-  kubectl annotate keyrotation {REALM} -n {NAMESPACE} keyturn.dev/refresh=now   # poll Keycloak at once
-  kubectl logs -n keyturn deployment/keyturn
-  make demo-down                                              # remove every trace""")
+  kubectl annotate keyrotation {ROTATION} -n {NAMESPACE} keyturn.dev/refresh=now     # poll Keycloak at once
+  kubectl logs -n {OPERATOR} deployment/{RELEASE}
+  make demo-down                                                           # remove all of it""")
     return 0
 
 
