@@ -144,7 +144,7 @@ def bring_up():
     """Cluster and image at the same time: one waits for the network and Go, the other for the compiler. The first failure ends both."""
     children = []
     with Step("build Keyturn and its image; start the cluster (8 to 10 minutes the first time, then seconds)",
-              lambda: "; ".join(child.quiet for child in children if child.process.poll() is None)) as step:
+              lambda: "; ".join(child.quiet for child in children if child.quiet and child.process.poll() is None)) as step:
         try:
             children += [Child(step, CLUSTER, "up"), Child(step, "make", "-s", "image")]
             while not all([child.check() for child in children]):
