@@ -237,7 +237,11 @@ static const char *why_stuck(struct workload_slot *slot, const struct workload_o
     if (w->on_delete)
         return "has updateStrategy OnDelete: its pods have to be deleted by hand";
     if (w->partition > 0)
-        return "has a rolling update partition: pods below it keep the old keys";
+        return arena_printf(
+            arena,
+            "has a rolling update partition, and pods below it keep the old keys: kubectl patch %s %s "
+            "-n %s -p '{\"spec\":{\"updateStrategy\":{\"rollingUpdate\":{\"partition\":0}}}}'",
+            workload_kind_name(w->kind), name, namespace);
     if (w->deadline_exceeded)
         return arena_printf(arena,
                             "made no progress within its deadline: kubectl rollout status %s/%s "
@@ -246,7 +250,8 @@ static const char *why_stuck(struct workload_slot *slot, const struct workload_o
     return NULL;
 }
 
-/* After kubectl's rollout status, for each kind. */
+/* After kubectl's rollout status, for each kind. Where pods are deleted by hand, or by partition,
+ * a StatefulSet's current revision never becomes the new one. */
 static bool counts_complete(const struct workload_object *w)
 {
     if (w->meta.generation > w->observed_generation)
@@ -256,7 +261,7 @@ static bool counts_complete(const struct workload_object *w)
     if (w->kind == WORKLOAD_DAEMON_SET)
         return w->updated >= w->desired && w->available >= w->desired;
     return w->ready >= w->desired && w->updated >= w->desired - w->partition &&
-           (w->partition > 0 || w->revisions_equal || w->desired == 0);
+           (w->partition > 0 || w->on_delete || w->revisions_equal || w->desired == 0);
 }
 
 static bool is_rolled(struct workload_slot *slot, const struct workload_object *w, const char *hash)
@@ -272,6 +277,17 @@ static bool is_rolled(struct workload_slot *slot, const struct workload_object *
                    w->meta.resource_version);
     (void)snprintf(slot->rolled_hash, sizeof(slot->rolled_hash), "%s", hash);
     return true;
+}
+
+/* Pods of the new template that serve, at least: what the API server counts as serving may be old
+ * ones. Until it has seen the template all its numbers are about the old one. */
+static int64_t count_ready(const struct workload_object *w)
+{
+    int64_t serving = w->kind == WORKLOAD_STATEFUL_SET ? w->ready : w->available;
+    int64_t old = w->total > w->updated ? w->total - w->updated : 0;
+    if (w->meta.generation > w->observed_generation || serving <= old)
+        return 0;
+    return smaller(serving - old, smaller(w->updated, w->desired));
 }
 
 /* Everything that is known of a workload is of one object: another of its name starts anew. */
@@ -310,9 +326,7 @@ static void view_template(struct workload_slot *slot, const struct workload_obje
     ret->pods_wanted = w->desired;
     if (ret->annotated) {
         ret->stuck = why_stuck(slot, w);
-        ret->pods_ready = behind ? 0 : smaller(w->updated, smaller(w->available, w->desired));
-        if (slot->kind == WORKLOAD_STATEFUL_SET && !behind)
-            ret->pods_ready = smaller(w->updated, smaller(w->ready, w->desired));
+        ret->pods_ready = behind ? 0 : count_ready(w);
         ret->rolled = !behind && is_rolled(slot, w, hash);
         if (slot->call == NULL)
             state_text(&slot->failure, NULL); /* the patch of a lost answer came through */
