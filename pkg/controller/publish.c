@@ -225,6 +225,23 @@ static bool says_foreign(const struct object_slot *o, const struct err *err)
            (type || controller_fence_refused(o->state->controller, err));
 }
 
+/* Again the API server's words: nobody can take that back, so the object has to go. */
+static bool is_frozen(const struct err *err)
+{
+    return strstr(err->msg, "field is immutable when `immutable` is set") != NULL;
+}
+
+static void fail_frozen(struct object_slot *o)
+{
+    struct buf cleanup_buf sentence = {0};
+    buf_appendf(
+        &sentence,
+        "was made immutable by somebody and keeps its old keys: kubectl delete %s %s -n %s, "
+        "and it is made anew",
+        object_kind_name(o->kind), o->name, o->state->namespace);
+    fail_later(o, buf_text(&sentence));
+}
+
 static void refused(struct object_slot *o, const struct err *err)
 {
     bool may_adopt = controller_options(o->state->controller)->fence != NULL;
@@ -233,6 +250,8 @@ static void refused(struct object_slot *o, const struct err *err)
         again(o, OBJECT_ADOPT); /* only the fence can tell whether its owner gave it to us */
     else if (is_foreign)
         foreign(o);
+    else if (is_frozen(err))
+        fail_frozen(o);
     else
         fail_later(o, err->msg);
 }
