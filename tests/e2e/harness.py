@@ -125,6 +125,15 @@ class Release:
             self._helm("upgrade", "--install", self.name, CHART, "--namespace", self.namespace, "--create-namespace",
                        "--values", file.name, "--wait", "--timeout", "3m")
 
+    def kubeconfig(self, kubectl, folder):
+        """A kubeconfig of the operator's own account, for an operator that runs as a process."""
+        config = yaml.safe_load(pathlib.Path(os.environ["KUBECONFIG"]).read_text())
+        token = kubectl("create", "token", self.name, "--namespace", self.namespace, "--duration=1h").stdout.strip()
+        user = next(c["context"]["user"] for c in config["contexts"] if c["name"] == config["current-context"])
+        next(u for u in config["users"] if u["name"] == user)["user"] = {"token": token}
+        (folder / "config").write_text(yaml.safe_dump(config))
+        return str(folder / "config")
+
     def uninstall(self):
         self._helm("uninstall", self.name, "--namespace", self.namespace, "--ignore-not-found", "--wait")
 

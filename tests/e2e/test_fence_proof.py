@@ -2,11 +2,8 @@
 """The proof of the fence: an operator with the chart's own account looks whether each policy stands, says which one does not, and
 touches no Secret until all do."""
 import contextlib
-import os
-import pathlib
 
 import pytest
-import yaml
 
 import realm as keycloak_client
 from harness import FINALIZER, MERGE, fresh_namespace, installed
@@ -35,13 +32,8 @@ def release(kube, helm, crd, team):
 @pytest.fixture(scope="module")
 def operator(release, kubectl, tmp_path_factory):
     """Ready at the start: the whole fence is proven with the rights of the chart."""
-    config = yaml.safe_load(pathlib.Path(os.environ["KUBECONFIG"]).read_text())
-    token = kubectl("create", "token", PREFIX, "--namespace", release.namespace, "--duration=1h").stdout.strip()
-    user = next(c["context"]["user"] for c in config["contexts"] if c["name"] == config["current-context"])
-    next(u for u in config["users"] if u["name"] == user)["user"] = {"token": token}
-    file = tmp_path_factory.mktemp("account") / "config"
-    file.write_text(yaml.safe_dump(config))
-    with Operator(release.namespace, kubeconfig=str(file), watch_namespaces=None, without_fence=None, fence=f"{PREFIX}-fence") as running:
+    config = release.kubeconfig(kubectl, tmp_path_factory.mktemp("account"))
+    with Operator(release.namespace, kubeconfig=config, watch_namespaces=None, without_fence=None, fence=f"{PREFIX}-fence") as running:
         yield running
 
 
