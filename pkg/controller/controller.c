@@ -226,7 +226,10 @@ static void pass(struct controller *c, const char *key)
         return;
     }
     const char *result = reconcile_rotation(s, object);
-    telemetry_pass(c->telemetry, result, (double)(loop_wall_us() - started_us) / 1e6);
+    int64_t took_us = loop_wall_us() - started_us;
+    telemetry_pass(c->telemetry, result, (double)took_us / 1e6);
+    log_debug("pass", LOG_TEXT("rotation", key), LOG_TEXT("result", result),
+              LOG_NUMBER("took_us", took_us));
 }
 
 static void work(void *ctx)

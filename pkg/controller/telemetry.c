@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "base/map.h"
 #include "io/file.h"
+#include "obs/log.h"
 
 struct controller_telemetry {
     struct metrics *registry;
@@ -101,6 +102,8 @@ void controller_telemetry_request(void *telemetry, const char *host, enum http_l
     if (lane == HTTP_LANE_KEYCLOAK && map_get(&t->hosts, host) == NULL)
         (void)map_put(&t->hosts, host, t, NULL);
     metrics_add(t->requests, (const char *[]){host, lane_name(lane), code}, 1);
+    log_debug("request", LOG_TEXT("host", host), LOG_TEXT("lane", lane_name(lane)),
+              LOG_NUMBER("status", status), LOG_NUMBER("elapsed_ms", elapsed_ms));
     if (lane != HTTP_LANE_WATCH)
         metrics_observe(t->request_seconds, (const char *[]){host, lane_name(lane)},
                         (double)elapsed_ms / 1000);
