@@ -15,10 +15,11 @@
             */
 #define KEEPALIVE_IDLE_S 20L
 #define KEEPALIVE_INTERVAL_S 10L
-#define USER_TIMEOUT_MS 30000U   /* sent and not acknowledged for so long: the peer is gone */
-#define CONNECTION_IDLE_S 110L   /* unused for longer: the other side may close it any moment */
-#define CA_CACHE_S 600L          /* the system's bundle is read again after this */
-#define HEADERS_MAX (64UL << 10) /* of one answer */
+#define USER_TIMEOUT_MS 30000U    /* sent and not acknowledged for so long: the peer is gone */
+#define CONNECTION_IDLE_S 110L    /* unused for longer: the other side may close it any moment */
+#define UPLOAD_BUFFER (16L << 10) /* the least; an easy handle keeps it as long as it lives */
+#define CA_CACHE_S 600L           /* the system's bundle is read again after this */
+#define HEADERS_MAX (64UL << 10)  /* of one answer */
 
 /* The first option that fails is remembered, so that many are checked once. The value's type is
  * libcurl's business: hence no function. */
@@ -379,6 +380,7 @@ static void set_connection(struct http_call *call, const char *user_agent)
     SET(call, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
     SET(call, CURLOPT_DNS_CACHE_TIMEOUT, -1L); /* addresses come with each request */
     SET(call, CURLOPT_MAXAGE_CONN, CONNECTION_IDLE_S);
+    SET(call, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
     SET(call, CURLOPT_TCP_KEEPALIVE, 1L);
     SET(call, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
     SET(call, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);

@@ -12,7 +12,9 @@
 struct lane {
     struct http_curl *port;
     CURLM *multi;
-    struct loop_timer timer; /* what libcurl asked to be woken for */
+    struct loop_timer timer;   /* what libcurl asked to be woken for */
+    struct http_link ready;    /* READY: wait for a place in multi */
+    long running, running_max; /* in multi; 0 = no limit */
 };
 
 struct http_curl {
@@ -21,7 +23,6 @@ struct http_curl {
     struct resolver *resolver;
     struct lane lanes[HTTP_LANE_COUNT];
     struct http_link active;   /* RESOLVING and RUNNING */
-    struct http_link ready;    /* READY */
     struct http_link done;     /* DONE */
     struct http_link telling;  /* DONE, those that tell_done is at */
     struct http_link canceled; /* CANCELED */
@@ -157,7 +158,12 @@ static void tell_done(struct http_curl *port)
 
 static void leave_multi(struct http_call *call)
 {
-    curl_multi_remove_handle(call->port->lanes[call->lane].multi, call->easy);
+    struct http_curl *port = call->port;
+    struct lane *lane = &port->lanes[call->lane];
+    curl_multi_remove_handle(lane->multi, call->easy);
+    lane->running--;
+    if (link_first(&lane->ready) != NULL && port->work.heap_index == 0)
+        loop_timer_in(port->loop, &port->work, 0);
 }
 
 static void collect(struct lane *lane)
@@ -251,7 +257,7 @@ static void fail(struct http_call *call, const struct err *err)
 static void call_ready(struct http_call *call)
 {
     call->state = HTTP_CALL_READY;
-    link_move(&call->port->ready, call);
+    link_move(&call->port->lanes[call->lane].ready, call);
     if (call->port->work.heap_index == 0)
         loop_timer_in(call->port->loop, &call->port->work, 0);
 }
@@ -271,31 +277,35 @@ static void on_addresses(void *ctx, const char *addresses, const struct err *err
     }
 }
 
-static void start_ready(struct http_curl *port)
+/* What waits for a connection waits here and not in libcurl, which keeps a buffer for each and
+ * looks at all of them whenever one ends. */
+static void start_ready(struct lane *lane)
 {
-    bool started[HTTP_LANE_COUNT] = {false};
+    bool started = false;
     struct http_call *call;
-    while ((call = link_first(&port->ready)) != NULL) {
-        CURLMcode rc = curl_multi_add_handle(port->lanes[call->lane].multi, call->easy);
+    while ((lane->running_max == 0 || lane->running < lane->running_max) &&
+           (call = link_first(&lane->ready)) != NULL) {
+        CURLMcode rc = curl_multi_add_handle(lane->multi, call->easy);
         if (rc != CURLM_OK) {
             err_set(&call->err, rc == CURLM_OUT_OF_MEMORY ? ERR_NO_MEMORY : ERR_BUG, "%s to %s: %s",
                     call->method, call->peer, curl_multi_strerror(rc));
             call_done(call);
             continue;
         }
+        lane->running++;
         call->state = HTTP_CALL_RUNNING;
-        link_move(&port->active, call);
-        started[call->lane] = true;
+        link_move(&lane->port->active, call);
+        started = true;
     }
-    for (size_t i = 0; i < HTTP_LANE_COUNT; i++)
-        if (started[i])
-            drive(&port->lanes[i], CURL_SOCKET_TIMEOUT, 0);
+    if (started)
+        drive(lane, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static void on_work(void *ctx)
 {
     struct http_curl *port = ctx;
-    start_ready(port);
+    for (size_t i = 0; i < HTTP_LANE_COUNT; i++)
+        start_ready(&port->lanes[i]);
     tell_done(port);
 }
 
@@ -383,10 +393,13 @@ static int lane_open(struct http_curl *port, enum http_lane i, int max_connectio
     struct lane *lane = &port->lanes[i];
     lane->port = port;
     lane->timer = (struct loop_timer){.fire = on_lane_timer, .ctx = lane};
+    link_init(&lane->ready);
     lane->multi = curl_multi_init();
     if (lane->multi == NULL)
         return -1;
     long max = max_connections > 0 ? max_connections : defaults[i];
+    /* Identity providers are many, and one of them may hang: libcurl bounds those one by one. */
+    lane->running_max = i == HTTP_LANE_KEYCLOAK ? 0 : max;
     bool ok =
         curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION, on_multi_socket) == CURLM_OK &&
         curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane) == CURLM_OK &&
@@ -418,8 +431,7 @@ struct http_port *http_curl_new(struct loop *loop, const struct http_curl_option
     port->work = (struct loop_timer){.fire = on_work, .ctx = port};
     port->observer = o->observer;
     port->observer_ctx = o->observer_ctx;
-    struct http_link *const lists[] = {&port->active, &port->ready, &port->done, &port->telling,
-                                       &port->canceled};
+    struct http_link *const lists[] = {&port->active, &port->done, &port->telling, &port->canceled};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         link_init(lists[i]);
     int failed = 0;
@@ -445,12 +457,14 @@ void http_curl_free(struct http_port *vtable)
     struct http_curl *port = (struct http_curl *)vtable;
     if (port == NULL)
         return;
-    struct http_link *const lists[] = {&port->active, &port->ready, &port->done, &port->telling};
+    struct http_link *const lists[] = {&port->active, &port->done, &port->telling};
     struct http_call *call;
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         while ((call = link_first(lists[i])) != NULL)
             cancel(vtable, call);
     for (size_t i = 0; i < HTTP_LANE_COUNT; i++) {
+        while ((call = link_first(&port->lanes[i].ready)) != NULL)
+            cancel(vtable, call);
         if (port->lanes[i].multi != NULL)
             curl_multi_cleanup(port->lanes[i].multi);
         loop_timer_cancel(port->loop, &port->lanes[i].timer);
