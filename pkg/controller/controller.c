@@ -21,8 +21,7 @@
 #define PASSES_A_TURN 32 /* then other work of the loop gets its turn */
 #define TRIM_MS 30000    /* what nobody needs any more goes, freed memory back to the system */
 #define POD_DELAY_MS 100 /* pods change in bunches */
-#define WRITES_MAX 64 /* under way: on 16 connections each is answered well within its deadline */
-#define DRAIN_MS 1000 /* for what is under way at the end */
+#define DRAIN_MS 1000    /* for what is under way at the end */
 #define DRAIN_LOOK_MS 20
 #define SILENCE_MS (5 * 60 * 1000LL) /* of a watch: it then shows an old world */
 
@@ -38,8 +37,8 @@ struct controller {
     struct workqueue *queue;
     struct map states; /* key to rotation_state */
     struct arena pass_arena;
-    struct loop_timer work_timer, trim_timer, turn_timer, drain_timer;
-    unsigned writes; /* under way */
+    struct loop_timer work_timer, trim_timer, drain_timer;
+    struct turns turns;
     int64_t drain_until_ms;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
@@ -117,33 +116,9 @@ bool controller_may_write(const struct controller *c, int timeout_ms)
     return c->lease == NULL || lease_may_write(c->lease, timeout_ms);
 }
 
-bool controller_take_turn(struct controller *c, struct rotation_state *s)
+struct turns *controller_turns(struct controller *c)
 {
-    if (c->writes >= WRITES_MAX) {
-        s->wants_turn = true;
-        return false;
-    }
-    c->writes++;
-    return true;
-}
-
-void controller_end_turn(struct controller *c)
-{
-    if (c->writes-- == WRITES_MAX && !c->stopping)
-        loop_timer_in(c->loop, &c->turn_timer, 0);
-}
-
-/* There is room for writes again. */
-static void give_turns(void *ctx)
-{
-    struct controller *c = ctx;
-    size_t it = 0;
-    struct rotation_state *s;
-    while ((s = controller_next_state(c, &it)) != NULL) {
-        if (s->wants_turn)
-            controller_due(c, s->key, 0);
-        s->wants_turn = false;
-    }
+    return &c->turns;
 }
 
 bool controller_fenced(const struct controller *c, const char **why)
@@ -431,9 +406,9 @@ static bool is_busy(struct controller *c)
     size_t it = 0;
     struct rotation_state *s;
     while ((s = controller_next_state(c, &it)) != NULL)
-        if (s->status_call != NULL || s->lifecycle_call != NULL || events_sending(s))
+        if (s->lifecycle_call != NULL || events_sending(s))
             return true;
-    return c->writes > 0;
+    return c->turns.writes > 0;
 }
 
 /* Answers to what is under way are waited for, for a moment; then the Lease is given back. */
@@ -492,7 +467,7 @@ struct controller *controller_new(struct loop *loop, struct http_port *port, str
     c->random = options->seed != 0 ? options->seed : 1;
     c->work_timer = (struct loop_timer){.fire = work, .ctx = c};
     c->trim_timer = (struct loop_timer){.fire = trim, .ctx = c};
-    c->turn_timer = (struct loop_timer){.fire = give_turns, .ctx = c};
+    turns_init(&c->turns, c, loop);
     c->drain_timer = (struct loop_timer){.fire = drain, .ctx = c};
     if (!make_parts(c)) {
         controller_free(c);
@@ -534,7 +509,7 @@ void controller_stop(struct controller *c, void (*done)(void *ctx), void *ctx)
     c->stopped_ctx = ctx;
     c->drain_until_ms = loop_clock_ms() + DRAIN_MS;
     loop_timer_cancel(c->loop, &c->work_timer);
-    loop_timer_cancel(c->loop, &c->turn_timer);
+    turns_stop(&c->turns);
     drain(c);
 }
 
@@ -544,7 +519,7 @@ void controller_free(struct controller *c)
         return;
     loop_timer_cancel(c->loop, &c->work_timer);
     loop_timer_cancel(c->loop, &c->trim_timer);
-    loop_timer_cancel(c->loop, &c->turn_timer);
+    turns_stop(&c->turns);
     loop_timer_cancel(c->loop, &c->drain_timer);
     if (c->queue != NULL)
         drop_states(c);

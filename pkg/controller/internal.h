@@ -6,6 +6,7 @@
 
 #include "controller/controller.h"
 #include "controller/state.h"
+#include "controller/turns.h"
 
 struct kube *controller_kube(struct controller *c);
 struct sources *controller_sources(struct controller *c);
@@ -17,10 +18,7 @@ int64_t controller_resync_ms(const struct controller *c);
 int64_t controller_now_s(const struct controller *c); /* wall clock of this pass */
 /* A pass for this KeyRotation in delay_ms, or earlier when one is due earlier. */
 void controller_due(struct controller *c, const char *key, int64_t delay_ms);
-/* Writes of objects and workloads under way are bounded: true when there is room for one more; else
- * a pass of this KeyRotation comes when there is. */
-bool controller_take_turn(struct controller *c, struct rotation_state *s);
-void controller_end_turn(struct controller *c);
+struct turns *controller_turns(struct controller *c);
 /* True when a write with this deadline may be sent now: we lead, with time to spare. */
 bool controller_may_write(const struct controller *c, int timeout_ms);
 /* True when the fence stands (or is waived); *why (may be NULL) gets the sentence when not. */

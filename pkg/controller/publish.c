@@ -63,8 +63,7 @@ static int request(struct object_slot *o, const char *method, struct str body)
     kube_path(&path, "/api/v1", s->namespace, plural(o->kind), post ? NULL : o->name);
     if (body.len > 0)
         buf_append_text(&path, "?fieldManager=keyturn");
-    if (!controller_may_write(s->controller, WRITE_TIMEOUT_MS) ||
-        !controller_take_turn(s->controller, s))
+    if (!controller_may_write(s->controller, WRITE_TIMEOUT_MS) || !turns_take(s, TURN_WRITE))
         return -1;
     o->call = kube_submit(controller_kube(s->controller),
                           &(struct kube_request){.method = method,
@@ -74,7 +73,7 @@ static int request(struct object_slot *o, const char *method, struct str body)
                                                  .timeout_ms = WRITE_TIMEOUT_MS},
                           published, o);
     if (o->call == NULL)
-        controller_end_turn(s->controller);
+        turns_give_back(s->controller);
     return o->call != NULL ? 0 : -1;
 }
 
@@ -145,7 +144,7 @@ static void send(struct object_slot *o, const struct trust_files *files, const c
         return;
     (void)snprintf(o->sent_digest, sizeof(o->sent_digest), "%s", digest);
     (void)snprintf(o->sent_hash, sizeof(o->sent_hash), "%s", hash);
-    if (send_object(o, files, hash) != 0 && !o->state->wants_turn)
+    if (send_object(o, files, hash) != 0 && o->state->turn == 0)
         o->retry_ms = controller_now_ms(o->state->controller) + 1000;
 }
 
@@ -281,7 +280,7 @@ static void published(void *ctx, const struct kube_answer *answer)
     const struct err *err = &answer->err;
     bool looking = o->step == OBJECT_LOOK;
     o->call = NULL;
-    controller_end_turn(o->state->controller);
+    turns_give_back(o->state->controller);
     if (err->class == ERR_NONE && looking)
         looked(o, answer->body);
     else if (err->class == ERR_NONE)
@@ -308,7 +307,7 @@ void publish_object(struct object_slot *o, const struct rendering *r)
     if (o->call != NULL || r == NULL || r->too_large)
         return;
     if (o->step == OBJECT_LOOK) {
-        if (request(o, "GET", (struct str){0}) != 0 && !o->state->wants_turn)
+        if (request(o, "GET", (struct str){0}) != 0 && o->state->turn == 0)
             o->retry_ms = controller_now_ms(o->state->controller) + 1000;
         return;
     }

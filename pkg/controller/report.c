@@ -343,6 +343,7 @@ static void keep_status(const struct rotation_object *object, const struct rotat
     for (size_t i = 0; i < ARRAY_LEN(changed); i++)
         ret->conditions[changed[i]] = said.conditions[changed[i]];
 }
+    turns_give_back(c);
 
 static void status_done(void *ctx, const struct kube_answer *answer)
 {
@@ -380,6 +381,8 @@ static void write_status(struct rotation_state *s, const struct rotation_object 
     buf_append_text(&path, "/status?fieldManager=keyturn");
     rotation_status_patch(&object->meta, next, &body);
     s->status_ms = controller_now_ms(c);
+    if (s->status_call == NULL)
+        turns_give_back(c);
     s->status_call =
         kube_submit(controller_kube(c),
                     &(struct kube_request){.method = "PATCH",
@@ -421,7 +424,8 @@ void report(struct rotation_state *s, const struct rotation_object *object,
         keep_status(object, p, v->now_s, &next);
     else if (fill_status(s, object, v, p, &next) != 0)
         return;
-    if (!status_differs(&object->status, &next) || !controller_may_write(c, WRITE_TIMEOUT_MS))
+    if (!status_differs(&object->status, &next) || !controller_may_write(c, WRITE_TIMEOUT_MS) ||
+        !turns_take(s, TURN_STATUS))
         return;
     if (object->spec_error == NULL) {
         say_keys(s, object, &next);
@@ -448,6 +452,7 @@ void report_deletion(struct rotation_state *s, const struct rotation_object *obj
                                                  "what was published is not gone yet: %s", failure),
                                 .observed_generation = object->meta.generation,
                                 .last_transition_s = controller_now_s(c)};
-    if (status_differs(&object->status, &next) && controller_may_write(c, WRITE_TIMEOUT_MS))
+    if (status_differs(&object->status, &next) && controller_may_write(c, WRITE_TIMEOUT_MS) &&
+        turns_take(s, TURN_STATUS))
         write_status(s, object, &next);
 }

@@ -59,7 +59,7 @@ static void restarted(void *ctx, const struct kube_answer *answer)
     struct controller *c = w->state->controller;
     const struct err *err = &answer->err;
     w->call = NULL;
-    controller_end_turn(c);
+    turns_give_back(c);
     if (err->class == ERR_NONE) {
         acknowledged(w, answer->body);
         return;
@@ -91,7 +91,7 @@ void restart_workload(struct workload_slot *w)
     if (hash.hash[0] == '\0' || hash.ready_ms == INT64_MAX)
         return;
     (void)snprintf(w->sent_hash, sizeof(w->sent_hash), "%s", hash.hash);
-    if (!controller_take_turn(c, s))
+    if (!turns_take(s, TURN_WRITE))
         return;
     kube_path(&path, "/apis/apps/v1", s->namespace, plurals[w->kind], w->name);
     buf_append_text(&path, "?fieldManager=keyturn");
@@ -105,5 +105,5 @@ void restart_workload(struct workload_slot *w)
                                                  .timeout_ms = WRITE_TIMEOUT_MS},
                           restarted, w);
     if (w->call == NULL)
-        controller_end_turn(c);
+        turns_give_back(c);
 }

@@ -23,7 +23,7 @@ static void object_slot_free(struct object_slot *o)
         return;
     if (o->call != NULL) {
         kube_cancel(o->call);
-        controller_end_turn(o->state->controller);
+        turns_give_back(o->state->controller);
     }
     free(o->consumer);
     free(o->name);
@@ -37,7 +37,7 @@ static void workload_slot_free(struct workload_slot *w)
         return;
     if (w->call != NULL) {
         kube_cancel(w->call);
-        controller_end_turn(w->state->controller);
+        turns_give_back(w->state->controller);
     }
     free(w->name);
     free(w->failure);
@@ -116,7 +116,10 @@ void state_free(struct rotation_state *s)
         leaving_free(l);
     }
     kube_cancel(s->lifecycle_call);
-    kube_cancel(s->status_call);
+    if (s->status_call != NULL) {
+        kube_cancel(s->status_call);
+        turns_give_back(s->controller);
+    }
     map_release(&s->workload_index);
     map_release(&s->object_index);
     events_release(s);

@@ -157,8 +157,8 @@ struct rotation_state {
     struct map
         events; /* names of Events said by this process: value is EVENT_SENDING or EVENT_SAID */
     size_t events_under_way;
-    bool rolling;    /* last plan waited for pods */
-    bool wants_turn; /* it had more to write than there was room for */
+    bool rolling;  /* last plan waited for pods */
+    uint64_t turn; /* place in the line of those with more to write than there was room for, or 0 */
 };
 
 /* An older KeyRotation of the namespace that publishes the same object, which is then its; NULL
