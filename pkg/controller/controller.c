@@ -36,6 +36,7 @@ struct controller {
     struct lease *lease;
     struct workqueue *queue;
     struct map states; /* key to rotation_state */
+    struct event_line event_line;
     struct arena pass_arena;
     struct loop_timer work_timer, trim_timer, drain_timer;
     struct turns turns;
@@ -133,6 +134,11 @@ bool controller_fenced(const struct controller *c, const char **why)
 bool controller_fence_refused(const struct controller *c, const struct err *err)
 {
     return c->fence != NULL && fence_refused(c->fence, err);
+}
+
+struct event_line *controller_event_line(struct controller *c)
+{
+    return &c->event_line;
 }
 
 struct rotation_state *controller_next_state(struct controller *c, size_t *it)

@@ -14,11 +14,14 @@
 #define RETRY_CAP_MS 60000
 #define TRIES_MAX 30     /* about half an hour: then nobody is helped by it any more */
 #define LAST_TRIES_MAX 3 /* of a KeyRotation that is gone: its namespace may be going too */
+#define AT_ONCE_MAX 4    /* of all KeyRotations: twice the connections; the others wait in line */
 
 /* One Event under way: the map of the state points to it until it is said. */
 struct event_call {
     struct rotation_state *state;
-    struct kube_call *call; /* NULL between two tries */
+    struct event_call *prev, *next; /* in line */
+    bool in_line;
+    struct kube_call *call; /* NULL in line, and between two tries */
     struct buf body;
     unsigned tries;
     int64_t retry_ms;
@@ -27,8 +30,47 @@ struct event_call {
 
 static char said_mark; /* value in the map: the API server has it */
 
+/* ---- the line: what is sent all at once only waits, and its deadlines pass, for a connection ----
+ */
+
+static struct event_line *line_of(const struct event_call *e)
+{
+    return controller_event_line(e->state->controller);
+}
+
+static void line_join(struct event_call *e)
+{
+    struct event_line *line = line_of(e);
+    e->prev = line->last;
+    e->next = NULL;
+    if (line->last != NULL)
+        line->last->next = e;
+    else
+        line->first = e;
+    line->last = e;
+    e->in_line = true;
+}
+
+static void line_leave(struct event_call *e)
+{
+    struct event_line *line = line_of(e);
+    if (!e->in_line)
+        return;
+    if (e->prev != NULL)
+        e->prev->next = e->next;
+    else
+        line->first = e->next;
+    if (e->next != NULL)
+        e->next->prev = e->prev;
+    else
+        line->last = e->prev;
+    e->in_line = false;
+}
+
 static void call_free(struct event_call *e)
 {
+    line_leave(e);
+    line_of(e)->sending -= e->call != NULL;
     kube_cancel(e->call);
     buf_release(&e->body);
     free(e);
@@ -45,6 +87,8 @@ static void forget_said(struct rotation_state *s)
             (void)map_remove(&s->events, name);
 }
 
+static void send_line(struct event_line *line);
+
 static void event_done(void *ctx, const struct kube_answer *answer)
 {
     struct event_call *e = ctx;
@@ -55,6 +99,7 @@ static void event_done(void *ctx, const struct kube_answer *answer)
     bool hopeless = class == ERR_INVALID || class == ERR_NOT_FOUND;
     bool gone = world_rotation(controller_world(c), s->namespace, s->name) == NULL;
     e->call = NULL;
+    line_of(e)->sending--;
     if (!said)
         log_warn("event not written", LOG_TEXT("rotation", s->key), LOG_TEXT("event", e->name),
                  LOG_TEXT("error", answer->err.msg));
@@ -66,11 +111,12 @@ static void event_done(void *ctx, const struct kube_answer *answer)
             (void)map_remove(&s->events, e->name);
         call_free(e);
         controller_due(c, s->key, said ? 50 : RETRY_CAP_MS);
-        return;
+    } else {
+        int64_t delay_ms = workqueue_backoff_ms(e->tries++, RETRY_CAP_MS, controller_random(c));
+        e->retry_ms = controller_now_ms(c) + delay_ms;
+        controller_due(c, s->key, delay_ms);
     }
-    int64_t delay_ms = workqueue_backoff_ms(e->tries++, RETRY_CAP_MS, controller_random(c));
-    e->retry_ms = controller_now_ms(c) + delay_ms;
-    controller_due(c, s->key, delay_ms);
+    send_line(controller_event_line(c));
 }
 
 static int event_post(struct event_call *e)
@@ -85,7 +131,19 @@ static int event_post(struct event_call *e)
                                                  .lane = HTTP_LANE_EVENT,
                                                  .timeout_ms = EVENT_TIMEOUT_MS},
                           event_done, e);
+    line_of(e)->sending += e->call != NULL;
     return e->call != NULL ? 0 : -1;
+}
+
+static void send_line(struct event_line *line)
+{
+    while (line->sending < AT_ONCE_MAX && line->first != NULL &&
+           controller_may_write(line->first->state->controller, EVENT_TIMEOUT_MS / 2)) {
+        struct event_call *e = line->first;
+        line_leave(e);
+        if (event_post(e) != 0)
+            e->retry_ms = controller_now_ms(e->state->controller) + RETRY_CAP_MS;
+    }
 }
 
 static void event_name(const struct rotation_state *s, const struct event_text *text,
@@ -126,12 +184,9 @@ static int event_send(struct rotation_state *s, const struct rotation_object *ob
         call_free(e);
         return -1;
     }
-    if (event_post(e) != 0) {
-        (void)map_remove(&s->events, name);
-        call_free(e);
-        return -1;
-    }
     s->events_under_way++;
+    line_join(e);
+    send_line(line_of(e));
     return 0;
 }
 
@@ -161,12 +216,10 @@ void events_follow(struct rotation_state *s)
     int64_t now_ms = controller_now_ms(s->controller);
     while (s->events_under_way > 0 && map_next(&s->events, &it, NULL, &mark)) {
         struct event_call *e = mark;
-        if (mark == &said_mark || e->call != NULL || e->retry_ms > now_ms ||
-            !controller_may_write(s->controller, EVENT_TIMEOUT_MS / 2))
-            continue;
-        if (event_post(e) != 0)
-            e->retry_ms = now_ms + RETRY_CAP_MS;
+        if (mark != &said_mark && e->call == NULL && !e->in_line && e->retry_ms <= now_ms)
+            line_join(e);
     }
+    send_line(controller_event_line(s->controller));
 }
 
 bool events_sending(const struct rotation_state *s)

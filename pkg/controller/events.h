@@ -8,6 +8,12 @@
 
 #include "controller/state.h"
 
+/* Those that wait to be sent, of all KeyRotations; {0} is empty. */
+struct event_line {
+    struct event_call *first, *last;
+    unsigned sending;
+};
+
 struct event_text {
     bool warning;
     const char *reason; /* CamelCase, also the action */

@@ -8,6 +8,10 @@
 #include "controller/state.h"
 #include "controller/turns.h"
 
+struct event_line;
+
+struct event_line;
+
 struct kube *controller_kube(struct controller *c);
 struct sources *controller_sources(struct controller *c);
 struct world *controller_world(struct controller *c);
@@ -26,6 +30,7 @@ bool controller_fenced(const struct controller *c, const char **why);
 /* True when this is what the fence says to a write of a Secret that it does not let pass. */
 bool controller_fence_refused(const struct controller *c, const struct err *err);
 uint32_t controller_random(struct controller *c);
+struct event_line *controller_event_line(struct controller *c);
 /* Every state: size_t it = 0. */
 struct rotation_state *controller_next_state(struct controller *c, size_t *it);
 
