@@ -37,6 +37,7 @@ struct controller {
     struct workqueue *queue;
     struct map states; /* key to rotation_state */
     struct event_line event_line;
+    struct map places; /* who is about which object or workload */
     struct arena pass_arena;
     struct loop_timer work_timer, trim_timer, drain_timer;
     struct turns turns;
@@ -139,6 +140,11 @@ bool controller_fence_refused(const struct controller *c, const struct err *err)
 struct event_line *controller_event_line(struct controller *c)
 {
     return &c->event_line;
+}
+
+struct map *controller_places(struct controller *c)
+{
+    return &c->places;
 }
 
 struct rotation_state *controller_next_state(struct controller *c, size_t *it)
@@ -280,43 +286,28 @@ static void rotation_changed(void *ctx, const struct rotation_object *old,
     due_namespace(c, old->meta.namespace);
 }
 
-/* True when the slot's object is this ConfigMap. One that is gone is not waited for any more. */
-static bool slot_is(struct object_slot *o, const struct config_map_object *object, bool gone)
-{
-    bool is = o->kind == KIND_CONFIG_MAP && text_eq(o->name, object->meta.name);
-    if (is && gone)
-        o->version[0] = '\0';
-    return is;
-}
-
 static void config_map_changed(void *ctx, const struct config_map_object *object, bool gone)
 {
     struct controller *c = ctx;
-    size_t it = 0;
-    struct rotation_state *s;
-    while ((s = controller_next_state(c, &it)) != NULL) {
-        if (!text_eq(s->namespace, object->meta.namespace))
-            continue;
-        bool names = slot_is(s->record, object, gone);
-        for (size_t i = 0; i < s->objects_count; i++)
-            names = slot_is(s->objects[i], object, gone) || names;
-        if (names)
-            controller_due(c, s->key, 10);
+    const struct place at = {object->meta.namespace, object_kind_name(KIND_CONFIG_MAP),
+                             object->meta.name};
+    for (struct neighbour *n = neighbours_at(&c->places, &at); n != NULL; n = n->next) {
+        struct object_slot *o = n->slot;
+        if (gone)
+            o->version[0] = '\0'; /* what is gone is not waited for any more */
+        controller_due(c, o->state->key, 10);
     }
 }
 
 static void workload_changed(void *ctx, const struct workload_object *object)
 {
     struct controller *c = ctx;
-    char place[LIMIT_NAME + 32];
-    size_t it = 0;
-    struct rotation_state *s;
-    (void)snprintf(place, sizeof(place), "%s/%s", workload_kind_name(object->kind),
-                   object->meta.name);
-    while ((s = controller_next_state(c, &it)) != NULL)
-        if (text_eq(s->namespace, object->meta.namespace) &&
-            map_get(&s->workload_index, place) != NULL)
-            controller_due(c, s->key, 20);
+    const struct place at = {object->meta.namespace, workload_kind_name(object->kind),
+                             object->meta.name};
+    for (struct neighbour *n = neighbours_at(&c->places, &at); n != NULL; n = n->next) {
+        struct workload_slot *w = n->slot;
+        controller_due(c, w->state->key, 20);
+    }
 }
 
 static void pod_changed(void *ctx, const struct pod_object *pod)
@@ -534,6 +525,7 @@ void controller_free(struct controller *c)
     sources_free(c->sources);
     world_free(c->world);
     workqueue_free(c->queue);
+    map_release(&c->places);
     arena_release(&c->pass_arena);
     free(c);
 }

@@ -62,24 +62,23 @@ static enum object_finding find_object(const struct object_slot *o, const struct
 static const struct consumer_status *said_of(const struct rotation_object *object,
                                              const struct object_slot *o)
 {
-    for (size_t i = 0; i < object->status.consumers_count; i++) {
-        const struct consumer_status *said = &object->status.consumers[i];
-        const char *name = strchr(said->object, '/');
-        if (text_eq(said->name, o->consumer) && name != NULL && text_eq(name + 1, o->name) &&
-            text_starts_with(said->object, object_kind_name(o->kind)))
-            return said;
-    }
-    return NULL;
+    const struct consumer_status *said = status_consumer(&object->status, o);
+    const char *name = said != NULL ? strchr(said->object, '/') : NULL;
+    bool is = name != NULL && text_eq(name + 1, o->name) &&
+              text_starts_with(said->object, object_kind_name(o->kind));
+    return is ? said : NULL;
 }
 
 /* Whether status says that an earlier process wrote it, with whatever content. */
 static bool was_published(const struct object_slot *o)
 {
     struct rotation_state *s = o->state;
+    if (o->acked_digest[0] != '\0')
+        return true;
     const struct rotation_object *object =
         world_rotation(controller_world(s->controller), s->namespace, s->name);
     const struct consumer_status *said = object != NULL ? said_of(object, o) : NULL;
-    return o->acked_digest[0] != '\0' || (said != NULL && said->trust_hash != NULL);
+    return said != NULL && said->trust_hash != NULL;
 }
 
 static void view_secret(const struct rotation_object *object, struct object_slot *o,
@@ -101,7 +100,7 @@ static void view_consumer(struct rotation_state *s, const struct rotation_object
 {
     struct object_slot *o = s->objects[i];
     const struct rendering *r = state_rendering(s, o->formats, issuer);
-    const struct rotation_state *owner = state_owner_of(s, o->kind, o->name);
+    const struct rotation_state *owner = state_owner_of(o);
     *ret = (struct view_consumer){
         .spec = &object->spec.consumers[i],
         .object = owner != NULL ? OBJECT_TAKEN : find_object(o, r),
@@ -154,7 +153,7 @@ static bool is_out_of_reach(const struct object_slot *o, const struct rendering 
         unread = unread || (links->sources[k] != NULL && source_polls(links->sources[k]) > 0 &&
                             source_err(links->sources[k])->class != ERR_NONE);
     bool refused = o->foreign || o->failure != NULL || (r != NULL && r->too_large) ||
-                   state_owner_of(o->state, o->kind, o->name) != NULL;
+                   state_owner_of(o) != NULL;
     return unread || refused;
 }
 
@@ -189,33 +188,21 @@ static void add_hashes(struct rotation_state *s, const struct workload_slot *slo
     }
 }
 
-/* The rotations of the namespace that restart this workload; each has at most 16 hashes. */
-static size_t count_readers(struct rotation_state *s, const char *key)
-{
-    size_t it = 0, count = 0;
-    struct rotation_state *other;
-    while ((other = controller_next_state(s->controller, &it)) != NULL)
-        count +=
-            text_eq(other->namespace, s->namespace) && map_get(&other->workload_index, key) != NULL;
-    return count;
-}
-
 void gather_workload_hash(const struct workload_slot *slot, struct workload_hash *ret)
 {
-    struct rotation_state *s = slot->state, *other;
-    char key[LIMIT_NAME + 32];
-    size_t it = 0;
+    struct rotation_state *s = slot->state;
+    const struct place at = {s->namespace, workload_kind_name(slot->kind), slot->name};
+    const struct neighbour *first = neighbours_at(controller_places(s->controller), &at);
+    struct hash_list list = {0};
     *ret = (struct workload_hash){.ready_ms = INT64_MAX};
-    (void)snprintf(key, sizeof(key), "%s/%s", workload_kind_name(slot->kind), slot->name);
-    struct hash_list list = {.room = count_readers(s, key) * ARRAY_LEN(s->renderings)};
+    for (const struct neighbour *n = first; n != NULL; n = n->next)
+        list.room += ARRAY_LEN(s->renderings); /* each has at most so many hashes */
     list.hashes = calloc(list.room + 1, sizeof(*list.hashes));
     if (list.hashes == NULL)
         return;
-    while ((other = controller_next_state(s->controller, &it)) != NULL) {
-        const struct workload_slot *there =
-            text_eq(other->namespace, s->namespace) ? map_get(&other->workload_index, key) : NULL;
-        if (there != NULL)
-            add_hashes(other, there, &list);
+    for (const struct neighbour *n = first; n != NULL; n = n->next) {
+        const struct workload_slot *there = n->slot;
+        add_hashes(there->state, there, &list);
     }
     if (list.count > 0) {
         trust_hash_union(list.hashes, list.count, ret->hash);

@@ -10,8 +10,6 @@
 
 struct event_line;
 
-struct event_line;
-
 struct kube *controller_kube(struct controller *c);
 struct sources *controller_sources(struct controller *c);
 struct world *controller_world(struct controller *c);
@@ -31,6 +29,7 @@ bool controller_fenced(const struct controller *c, const char **why);
 bool controller_fence_refused(const struct controller *c, const struct err *err);
 uint32_t controller_random(struct controller *c);
 struct event_line *controller_event_line(struct controller *c);
+struct map *controller_places(struct controller *c); /* for neighbours.h */
 /* Every state: size_t it = 0. */
 struct rotation_state *controller_next_state(struct controller *c, size_t *it);
 

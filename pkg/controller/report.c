@@ -54,21 +54,12 @@ static bool say_warning(struct rotation_state *s, const struct rotation_object *
                                           .note = buf_text(&note)});
 }
 
-static const struct consumer_status *find_consumer(const struct rotation_status *status,
-                                                   const char *name)
-{
-    for (size_t i = 0; i < status->consumers_count; i++)
-        if (text_eq(status->consumers[i].name, name))
-            return &status->consumers[i];
-    return NULL;
-}
-
 static void say_consumers(struct rotation_state *s, const struct rotation_object *object,
                           const struct rotation_status *next)
 {
     for (size_t i = 0; i < s->objects_count; i++) {
         const struct consumer_status *now = &next->consumers[i],
-                                     *before = find_consumer(&object->status, now->name);
+                                     *before = status_consumer(&object->status, s->objects[i]);
         struct buf cleanup_buf about = {0};
         struct buf cleanup_buf note = {0};
         buf_appendf(&about, "%s/%s", now->name, now->trust_hash != NULL ? now->trust_hash : "");
@@ -234,7 +225,7 @@ static void fill_consumer(struct rotation_state *s, struct arena *arena, size_t 
 {
     const struct object_slot *o = s->objects[i];
     const struct plan_consumer *pc = &p->consumers[i];
-    const struct consumer_status *before = find_consumer(&object->status, o->consumer);
+    const struct consumer_status *before = status_consumer(&object->status, o);
     const struct rendering *r = state_rendering(s, o->formats, s->renderings_issuer);
     bool published = pc->state == CONSUMER_ROLLING || pc->state == CONSUMER_UP_TO_DATE;
     const char *hash = published && r != NULL ? r->hash
@@ -343,7 +334,6 @@ static void keep_status(const struct rotation_object *object, const struct rotat
     for (size_t i = 0; i < ARRAY_LEN(changed); i++)
         ret->conditions[changed[i]] = said.conditions[changed[i]];
 }
-    turns_give_back(c);
 
 static void status_done(void *ctx, const struct kube_answer *answer)
 {
@@ -353,6 +343,7 @@ static void status_done(void *ctx, const struct kube_answer *answer)
     struct object_meta meta;
     int64_t delay_ms = STATUS_APART_MS;
     s->status_call = NULL;
+    turns_give_back(c);
     if (answer->err.class == ERR_NONE) {
         s->status_tries = 0;
         json_t *tree cleanup_json = json_load(answer->body, true, "answer to a status", NULL);
@@ -381,8 +372,6 @@ static void write_status(struct rotation_state *s, const struct rotation_object 
     buf_append_text(&path, "/status?fieldManager=keyturn");
     rotation_status_patch(&object->meta, next, &body);
     s->status_ms = controller_now_ms(c);
-    if (s->status_call == NULL)
-        turns_give_back(c);
     s->status_call =
         kube_submit(controller_kube(c),
                     &(struct kube_request){.method = "PATCH",
@@ -392,6 +381,8 @@ static void write_status(struct rotation_state *s, const struct rotation_object 
                                            .body = buf_view(&body),
                                            .timeout_ms = WRITE_TIMEOUT_MS},
                     status_done, s);
+    if (s->status_call == NULL)
+        turns_give_back(c);
 }
 
 static bool status_differs(const struct rotation_status *a, const struct rotation_status *b)

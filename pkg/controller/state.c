@@ -17,10 +17,22 @@ void state_text(char **slot, const char *text)
     *slot = text != NULL ? strdup(text) : NULL;
 }
 
+static struct place object_place(const struct object_slot *o)
+{
+    return (struct place){o->state->namespace, object_kind_name(o->kind), o->name};
+}
+
+static struct place workload_place(const struct workload_slot *w)
+{
+    return (struct place){w->state->namespace, workload_kind_name(w->kind), w->name};
+}
+
 static void object_slot_free(struct object_slot *o)
 {
     if (o == NULL)
         return;
+    struct place at = object_place(o);
+    neighbours_leave(controller_places(o->state->controller), &at, &o->neighbour);
     if (o->call != NULL) {
         kube_cancel(o->call);
         turns_give_back(o->state->controller);
@@ -35,6 +47,8 @@ static void workload_slot_free(struct workload_slot *w)
 {
     if (w == NULL)
         return;
+    struct place at = workload_place(w);
+    neighbours_leave(controller_places(w->state->controller), &at, &w->neighbour);
     if (w->call != NULL) {
         kube_cancel(w->call);
         turns_give_back(w->state->controller);
@@ -60,9 +74,12 @@ static struct object_slot *object_slot_new(struct rotation_state *s, const char 
         return NULL;
     o->state = s;
     o->kind = kind;
+    o->neighbour.slot = o;
     o->consumer = consumer != NULL ? strdup(consumer) : NULL;
     o->name = strdup(name);
-    if (o->name == NULL || (consumer != NULL && o->consumer == NULL)) {
+    struct place at = object_place(o);
+    if (o->name == NULL || (consumer != NULL && o->consumer == NULL) ||
+        neighbours_join(controller_places(s->controller), &at, &o->neighbour) != 0) {
         object_slot_free(o);
         return NULL;
     }
@@ -81,8 +98,9 @@ struct rotation_state *state_new(struct controller *c, const struct rotation_obj
     s->name = strdup(object->meta.name);
     s->uid = strdup(object->meta.uid != NULL ? object->meta.uid : "");
     (void)snprintf(record, sizeof(record), "%s-keyturn-record", object->meta.name);
-    s->record = object_slot_new(s, NULL, KIND_CONFIG_MAP, record);
-    if (s->namespace == NULL || s->name == NULL || s->uid == NULL || s->record == NULL ||
+    if (s->namespace != NULL)
+        s->record = object_slot_new(s, NULL, KIND_CONFIG_MAP, record);
+    if (s->name == NULL || s->uid == NULL || s->record == NULL ||
         asprintf(&s->key, "%s/%s", s->namespace, s->name) < 0) {
         s->key = NULL;
         state_free(s);
@@ -121,7 +139,6 @@ void state_free(struct rotation_state *s)
         turns_give_back(s->controller);
     }
     map_release(&s->workload_index);
-    map_release(&s->object_index);
     events_release(s);
     arena_release(&s->renderings_arena);
     free(s->renderings_issuer);
@@ -163,8 +180,11 @@ static struct workload_slot *take_workload(struct map *old, const char *key,
         return NULL;
     w->state = s;
     w->kind = spec->kind;
+    w->neighbour.slot = w;
     w->name = strdup(spec->name);
-    if (w->name == NULL) {
+    struct place at = workload_place(w);
+    if (w->name == NULL ||
+        neighbours_join(controller_places(s->controller), &at, &w->neighbour) != 0) {
         workload_slot_free(w);
         return NULL;
     }
@@ -194,27 +214,33 @@ static int index_workload(struct rotation_state *s, struct map *old, struct map 
     return 0;
 }
 
-static void object_key(enum object_kind kind, const char *name, char out[LIMIT_NAME + 32])
-{
-    (void)snprintf(out, LIMIT_NAME + 32, "%s/%s", object_kind_name(kind), name);
-}
-
 static bool is_older(const struct rotation_state *a, const struct rotation_state *b)
 {
     return a->created_s != b->created_s ? a->created_s < b->created_s : strcmp(a->uid, b->uid) < 0;
 }
 
-struct rotation_state *state_owner_of(struct rotation_state *s, enum object_kind kind,
-                                      const char *name)
+struct rotation_state *state_owner_of(const struct object_slot *o)
 {
-    char key[LIMIT_NAME + 32];
-    size_t it = 0;
-    struct rotation_state *other;
-    object_key(kind, name, key);
-    while ((other = controller_next_state(s->controller, &it)) != NULL)
-        if (other != s && text_eq(other->namespace, s->namespace) && is_older(other, s) &&
-            map_get(&other->object_index, key) != NULL)
-            return other;
+    struct place at = object_place(o);
+    struct neighbour *n = neighbours_at(controller_places(o->state->controller), &at);
+    for (; n != NULL; n = n->next) {
+        const struct object_slot *other = n->slot;
+        if (other->state != o->state && other->consumer != NULL && is_older(other->state, o->state))
+            return other->state;
+    }
+    return NULL;
+}
+
+const struct consumer_status *status_consumer(const struct rotation_status *status,
+                                              const struct object_slot *o)
+{
+    /* As a rule where it was when we wrote it. */
+    if (o->place < status->consumers_count &&
+        text_eq(status->consumers[o->place].name, o->consumer))
+        return &status->consumers[o->place];
+    for (size_t i = 0; i < status->consumers_count; i++)
+        if (text_eq(status->consumers[i].name, o->consumer))
+            return &status->consumers[i];
     return NULL;
 }
 
@@ -252,10 +278,7 @@ static int index_consumers(struct rotation_state *s, const struct rotation_spec 
         if (s->objects[i] == NULL)
             goto out;
         s->objects[i]->formats = c->formats;
-        char key[LIMIT_NAME + 32];
-        object_key(c->object_kind, c->object_name, key);
-        if (map_put(&s->object_index, key, s->objects[i], NULL) != 0)
-            goto out;
+        s->objects[i]->place = i;
         s->objects_count = i + 1;
         s->uses_start[i] = used;
         for (size_t k = 0; k < c->restarts_count; k++)
@@ -284,7 +307,6 @@ int state_index(struct rotation_state *s, const struct rotation_object *object)
     free(s->uses);
     free(s->uses_start);
     free(s->readers);
-    map_release(&s->object_index);
     s->objects = calloc(spec->consumers_count + 1, sizeof(*s->objects));
     s->workloads = calloc(restarts + 1, sizeof(*s->workloads));
     s->uses = calloc(restarts + 1, sizeof(*s->uses));

@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/map.h"
+#include "controller/neighbours.h"
 #include "controller/world.h"
 #include "keycloak/source.h"
 #include "rotation/keyset.h"
@@ -58,6 +59,8 @@ struct object_slot {
     char *consumer; /* NULL: the record */
     enum object_kind kind;
     char *name;
+    struct neighbour neighbour; /* of those that publish an object of this name */
+    size_t place;               /* among spec.consumers */
     unsigned formats;
     struct kube_call *call;
     enum object_step step;
@@ -80,6 +83,7 @@ struct workload_slot {
     struct rotation_state *state;
     enum workload_kind kind;
     char *name;
+    struct neighbour neighbour; /* of those that restart this workload */
     struct kube_call *call;
     char sent_hash[TRUST_HASH_TEXT];
     char acked_hash[TRUST_HASH_TEXT]; /* of our last acknowledged patch */
@@ -138,7 +142,6 @@ struct rotation_state {
     struct arena renderings_arena;
     struct object_slot **objects; /* as spec.consumers */
     size_t objects_count;
-    struct map object_index;          /* "Kind/name" to object_slot */
     struct workload_slot **workloads; /* distinct */
     size_t workloads_count;
     size_t *uses;              /* workload indices of all consumers, one after another */
@@ -163,15 +166,17 @@ struct rotation_state {
 
 /* An older KeyRotation of the namespace that publishes the same object, which is then its; NULL
  * none. */
-struct rotation_state *state_owner_of(struct rotation_state *s, enum object_kind kind,
-                                      const char *name);
+struct rotation_state *state_owner_of(const struct object_slot *o);
+/* What status says of the consumer that publishes this object; NULL: nothing. */
+const struct consumer_status *status_consumer(const struct rotation_status *status,
+                                              const struct object_slot *o);
 /* Makes slots follow spec.consumers, keeping what is known of objects that stay. -1 out of memory.
  */
 int state_index(struct rotation_state *s, const struct rotation_object *object);
 struct rotation_state *state_new(struct controller *c, const struct rotation_object *object);
 void state_free(struct rotation_state *s); /* cancels every call of it */
-/* Files for formats of the present trust set, made when needed; NULL when there is no set or no
- * memory. */
+/* What the files for these formats of the present trust set are like, made when needed; NULL when
+ * there is no set or no memory. */
 const struct rendering *state_rendering(struct rotation_state *s, unsigned formats,
                                         const char *issuer);
 /* Replaces a malloc'ed text; NULL clears. */
