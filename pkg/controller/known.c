@@ -19,6 +19,7 @@ void known_release(struct known *known)
 {
     for (size_t i = 0; i < known->count; i++)
         forget_key(&known->keys[i]);
+    free(known->keys);
     free(known->incomplete_why);
     free(known->reused_kid);
     free(known->duplicate_kid);
@@ -89,10 +90,13 @@ static void restore_key(struct known *known, const struct rotation_status *statu
     bool twice = false;
     for (size_t i = 0; i < known->count; i++)
         twice = twice || text_eq(known->keys[i].key->kid, key->kid);
-    if (said == NULL || twice) {
+    struct known_key *more =
+        said == NULL || twice ? NULL : reallocarray(known->keys, known->count + 1, sizeof(*more));
+    if (more == NULL) {
         jose_key_unref(key);
         return;
     }
+    known->keys = more;
     struct known_key *k = &known->keys[known->count++];
     *k = (struct known_key){
         .key = key, .state = said->state, .signs = text_eq(status->active_kid, kid)};
@@ -208,7 +212,7 @@ static bool adopt(struct known *known, const struct keyset_result *result, const
                   const struct realm_keys *keys)
 {
     static const struct known_key nothing;
-    struct known_key *next = calloc(LIMIT_KEYS, sizeof(*next));
+    struct known_key *next = calloc(result->count + 1, sizeof(*next));
     bool changed = result->count != known->count;
     if (next == NULL)
         return false;
@@ -228,9 +232,9 @@ static bool adopt(struct known *known, const struct keyset_result *result, const
     }
     for (size_t i = 0; i < known->count; i++)
         forget_key(&known->keys[i]);
-    memcpy(known->keys, next, result->count * sizeof(*next));
+    free(known->keys);
+    known->keys = next;
     known->count = result->count;
-    free(next);
     return changed;
 }
 

@@ -311,7 +311,9 @@ void publish_object(struct object_slot *o, const struct rendering *r)
             o->retry_ms = controller_now_ms(o->state->controller) + 1000;
         return;
     }
-    send(o, &r->files, r->hash, r->digest);
+    const struct trust_files *files = state_files(o->state, o->formats);
+    if (files != NULL)
+        send(o, files, r->hash, r->digest);
 }
 
 /* Whether the watch, or our own last write, shows this content. */

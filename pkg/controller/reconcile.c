@@ -36,10 +36,15 @@ static void follow_keys(struct rotation_state *s, const struct rotation_object *
 static void act(struct rotation_state *s, const struct rotation_view *view,
                 const struct rotation_plan *plan)
 {
-    for (size_t i = 0; i < view->consumers_count; i++)
+    bool writing = false;
+    for (size_t i = 0; i < view->consumers_count; i++) {
+        writing = writing || plan->consumers[i].write;
         if (plan->consumers[i].write && turns_room(s, TURN_WRITE))
             publish_object(s->objects[i],
                            state_rendering(s, s->objects[i]->formats, s->renderings_issuer));
+    }
+    if (!writing)
+        state_drop_files(s);
     for (size_t i = 0; i < view->workloads_count; i++)
         if (plan->restart[i] && turns_room(s, TURN_WRITE))
             restart_workload(s->workloads[i]);

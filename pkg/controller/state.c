@@ -343,10 +343,26 @@ static const char *lifecycle(enum key_state state)
     return "";
 }
 
-const struct rendering *state_rendering(struct rotation_state *s, unsigned formats,
-                                        const char *issuer)
+static int render(struct rotation_state *s, unsigned formats, struct rendering *r)
 {
     struct trust_key keys[LIMIT_KEYS];
+    struct err err = {0};
+    for (size_t i = 0; i < s->known.count; i++)
+        keys[i] = (struct trust_key){s->known.keys[i].key, lifecycle(s->known.keys[i].state)};
+    const struct trust_set set = {
+        .keys = keys, .count = s->known.count, .issuer = s->renderings_issuer};
+    trust_hash(&set, formats, r->hash);
+    if (trust_render(&set, formats, &s->renderings_arena, &r->files, &err) == 0) {
+        trust_files_digest(&r->files, r->digest);
+        return 0;
+    }
+    r->too_large = err.class == ERR_LIMIT;
+    return r->too_large ? 0 : -1;
+}
+
+static struct rendering *find_rendering(struct rotation_state *s, unsigned formats,
+                                        const char *issuer)
+{
     if (s->known.count == 0)
         return NULL;
     if (s->renderings_version != s->known.version || !text_eq(s->renderings_issuer, issuer)) {
@@ -356,20 +372,27 @@ const struct rendering *state_rendering(struct rotation_state *s, unsigned forma
         state_text(&s->renderings_issuer, issuer);
     }
     struct rendering *r = &s->renderings[formats % ARRAY_LEN(s->renderings)];
-    if (r->made)
-        return r;
-    for (size_t i = 0; i < s->known.count; i++)
-        keys[i] = (struct trust_key){s->known.keys[i].key, lifecycle(s->known.keys[i].state)};
-    struct trust_set set = {.keys = keys, .count = s->known.count, .issuer = issuer};
-    struct err err = {0};
-    trust_hash(&set, formats, r->hash);
-    if (trust_render(&set, formats, &s->renderings_arena, &r->files, &err) != 0) {
-        if (err.class != ERR_LIMIT)
-            return NULL;
-        r->too_large = true;
-    } else {
-        trust_files_digest(&r->files, r->digest);
-    }
-    r->made = true;
-    return r;
+    r->made = r->made || render(s, formats, r) == 0;
+    return r->made ? r : NULL;
+}
+
+const struct rendering *state_rendering(struct rotation_state *s, unsigned formats,
+                                        const char *issuer)
+{
+    return find_rendering(s, formats, issuer);
+}
+
+const struct trust_files *state_files(struct rotation_state *s, unsigned formats)
+{
+    struct rendering *r = find_rendering(s, formats, s->renderings_issuer);
+    if (r == NULL || r->too_large || (r->files.count == 0 && render(s, formats, r) != 0))
+        return NULL;
+    return &r->files;
+}
+
+void state_drop_files(struct rotation_state *s)
+{
+    for (size_t i = 0; i < ARRAY_LEN(s->renderings); i++)
+        s->renderings[i].files = (struct trust_files){0};
+    arena_release(&s->renderings_arena);
 }

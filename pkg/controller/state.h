@@ -30,7 +30,7 @@ struct known_key {
 
 /* What was last said about the keys; owned by known.c. */
 struct known {
-    struct known_key keys[LIMIT_KEYS];
+    struct known_key *keys; /* malloc'ed */
     size_t count;
     bool loaded;      /* the memory of an earlier process was read, or there is none */
     uint64_t version; /* grows with each change */
@@ -43,12 +43,12 @@ struct known {
     char acknowledge[TRUST_HASH_TEXT]; /* what acknowledges the last reading */
 };
 
-/* The files for one combination of formats, made once for each version of the set. */
+/* One combination of formats, made once for each version of the set. */
 struct rendering {
     bool made, too_large;
     char hash[TRUST_HASH_TEXT];
     char digest[JOSE_HASH_TEXT];
-    struct trust_files files;
+    struct trust_files files; /* see state_files */
 };
 
 enum object_step { OBJECT_PUT, OBJECT_POST, OBJECT_LOOK, OBJECT_ADOPT };
@@ -179,6 +179,10 @@ void state_free(struct rotation_state *s); /* cancels every call of it */
  * there is no set or no memory. */
 const struct rendering *state_rendering(struct rotation_state *s, unsigned formats,
                                         const char *issuer);
+/* The files themselves, which are kept until state_drop_files: who has nothing to write needs only
+ * their digest. NULL: there are none. */
+const struct trust_files *state_files(struct rotation_state *s, unsigned formats);
+void state_drop_files(struct rotation_state *s);
 /* Replaces a malloc'ed text; NULL clears. */
 void state_text(char **slot, const char *text);
 
