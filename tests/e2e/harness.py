@@ -106,10 +106,12 @@ class Http:
 def fresh_namespace(kube, prefix):
     name = f"{prefix}-{uuid.uuid4().hex[:8]}"
     kube.core.create_namespace({"metadata": {"name": name, "labels": {"keyturn-test": "true"}}})
-    # Pods refuse to start before the controller has made this account.
-    eventually(f"ServiceAccount default in {name}", lambda: kube.core.read_namespaced_service_account("default", name))
-    yield name
-    kube.core.delete_namespace(name, propagation_policy="Background")
+    try:
+        # Pods refuse to start before the controller has made this account.
+        eventually(f"ServiceAccount default in {name}", lambda: kube.core.read_namespaced_service_account("default", name))
+        yield name
+    finally:
+        kube.core.delete_namespace(name, propagation_policy="Background")
 
 
 class Release:
