@@ -69,7 +69,7 @@ UNITS := $(sort $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c)))
 FUZZERS := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 
 .PHONY: all build release unit fuzz-replay fuzz fuzz-build floors tidy lint fmt check image test
-.PHONY: demo demo-down clean help print-flags FORCE
+.PHONY: bench bench-build demo demo-down clean help print-flags FORCE
 .DEFAULT_GOAL := all
 
 all: build ## the same as build
@@ -174,6 +174,16 @@ check: | $(BUILD)/.setup-build $(BUILD)/.setup-lint ## build, unit, floors, tidy
 
 test: ## everything: check, clang, fuzz, image, chart, end to end
 	$(RUN) tests/run
+
+# What `make bench` runs beside the operator; optimised as that is.
+BENCH_BINS := $(patsubst tests/bench/%.c,$(BUILD)/release/bench/%,$(wildcard tests/bench/*.c))
+$(BENCH_BINS): $(BUILD)/release/bench/%: $(BUILD)/release/obj/tests/bench/%.o $(BUILD)/release/libkeyturn.a
+	$(call LINK,$(CC),release)
+
+bench-build: release $(BENCH_BINS) # for tests/run
+
+bench: ## numbers on a real cluster, side by side with what the same requests cost bare
+	$(RUN) tests/run bench
 
 # --- image, demo ---------------------------------------------------------------------------------
 image: release ## OCI archive build/keyturn-image.tar, no container engine needed (IMAGE=name:tag)
