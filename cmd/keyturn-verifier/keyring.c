@@ -93,6 +93,9 @@ static int load_jwks(struct str text, struct keyring *ring, struct err *err)
     if (result == 0 && keys.duplicate_kid[0] != '\0') {
         result = err_set(err, ERR_INVALID, "kid %s stands for two keys", keys.duplicate_kid);
     }
+    if (result == 0 && keys.overflow > 0) {
+        result = err_set(err, ERR_LIMIT, "more than %d keys", LIMIT_KEYS);
+    }
     for (size_t i = 0; result == 0 && i < keys.count; i++) {
         result = add_key(ring, jose_key_ref(keys.keys[i].key), err);
     }
