@@ -357,7 +357,7 @@ def test_directories_that_are_refused(mount, tmp_path, first, second, foreign):
         ({"jwks_json": json.dumps({"keys": [{**first.jwk, "d": "AQAB"}]})}, "private key"),
         ({"jwks_json": json.dumps({"keys": [rsa_key(f"k{i}").jwk if i < 1 else
                                             {**first.jwk, "kid": f"k{i}"} for i in range(65)]})}, "64"),
-        ({"jwks_json": "x" * 1100000}, "more than 1024000 bytes"),
+        ({"jwks_json": "x" * 1100000}, "larger than 1024000 bytes"),
         ({"bundle_pem": ""}, "holds no key"),
         ({"bundle_pem": "-----BEGIN PUBLIC KEY-----\n!!!!\n-----END PUBLIC KEY-----\n"}, "damaged"),
         ({"bundle_pem": first.pem[:200]}, "bundle.pem"),
@@ -377,7 +377,7 @@ def test_directories_that_are_refused(mount, tmp_path, first, second, foreign):
     plain.mkdir()
     os.mkfifo(plain / "jwks.json")
     done = run("--keys", plain)
-    assert done.returncode == 2 and "no plain file" in done.stderr
+    assert done.returncode == 2 and "is not a file" in done.stderr
 
 
 # --- HTTP -------------------------------------------------------------------------
