@@ -21,7 +21,7 @@
 #define PASSES_A_TURN 32 /* then other work of the loop gets its turn */
 #define TRIM_MS 30000    /* what nobody needs any more goes, freed memory back to the system */
 #define POD_DELAY_MS 100 /* pods change in bunches */
-#define DRAIN_MS 1000    /* for what is under way at the end */
+#define DRAIN_MS 500     /* for what is under way at the end */
 #define DRAIN_LOOK_MS 20
 #define SILENCE_MS (5 * 60 * 1000LL) /* of a watch: it then shows an old world */
 
@@ -553,6 +553,8 @@ bool controller_ready(void *controller, struct buf *why)
         buf_appendf(why, "%s\n", sentence);
         return false;
     }
+    if (!world_synced(c->world)) /* a namespace that is forbidden is named, and stops no other */
+        world_explain(c->world, loop_clock_ms() - SILENCE_MS, why);
     return !c->stopping;
 }
 

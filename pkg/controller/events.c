@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "controller/internal.h"
+#include "controller/retry.h"
 #include "obs/log.h"
-#include "workqueue/workqueue.h"
 
 #define EVENTS_UNDER_WAY_MAX 512 /* of one KeyRotation; the rest is said by a later pass */
 #define EVENTS_REMEMBERED_MAX 4096
@@ -112,7 +112,7 @@ static void event_done(void *ctx, const struct kube_answer *answer)
         call_free(e);
         controller_due(c, s->key, said ? 50 : RETRY_CAP_MS);
     } else {
-        int64_t delay_ms = workqueue_backoff_ms(e->tries++, RETRY_CAP_MS, controller_random(c));
+        int64_t delay_ms = retry_delay_ms(c, e->tries++, RETRY_CAP_MS, &answer->err);
         e->retry_ms = controller_now_ms(c) + delay_ms;
         controller_due(c, s->key, delay_ms);
     }

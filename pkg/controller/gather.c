@@ -6,6 +6,8 @@
 #include <string.h>
 #include "controller/internal.h"
 #include "controller/issuer.h"
+#include "controller/known.h"
+#include "controller/publish.h"
 
 /* Least time between restarts for one hash that somebody takes away, doubled each time. */
 #define REVERT_BRAKE_MS (10 * 60 * 1000LL)
@@ -365,10 +367,21 @@ static void view_key(const struct known_key *k, const struct rotation_status *st
     }
 }
 
-static void view_known(struct rotation_state *s, struct rotation_view *view)
+/* Status names the keys and the record holds them before anybody is given them: a process that
+ * comes after this one and cannot read the realm must not take away what it does not know. The
+ * first set takes nothing away, and keys are not held back for notes that cannot be taken. */
+static bool is_noted(struct rotation_state *s, const struct rotation_status *status)
+{
+    bool named = known_is_named(&s->known, status) || s->status_tries > 0;
+    return status->keys_count == 0 || (named && publish_recorded(s));
+}
+
+static void view_known(struct rotation_state *s, const struct rotation_status *status,
+                       struct rotation_view *view)
 {
     const struct known *known = &s->known;
     view->memory_loaded = known->loaded;
+    view->noted = is_noted(s, status);
     view->replaced = known->replaced;
     view->disagrees = known->disagrees;
     view->incomplete = known->incomplete;
@@ -416,7 +429,7 @@ int gather(struct rotation_state *s, const struct rotation_object *object,
         view_consumer(s, object, i, issuer, &vc[i]);
     for (size_t i = 0; i < workloads; i++)
         view_workload(s->workloads[i], &vw[i]);
-    view_known(s, view);
+    view_known(s, &object->status, view);
     issuer_view(s, object, view);
     view->fence_needed = publishes_secret(&object->spec);
     view->fence_proven = controller_fenced(s->controller, &view->fence_message);

@@ -75,6 +75,14 @@ static const struct key_status *find_status(const struct rotation_status *status
     return NULL;
 }
 
+bool known_is_named(const struct known *known, const struct rotation_status *status)
+{
+    for (size_t i = 0; i < known->count; i++)
+        if (find_status(status, known->keys[i].key) == NULL)
+            return false;
+    return true;
+}
+
 static void restore_key(struct known *known, const struct rotation_status *status,
                         const json_t *entry)
 {

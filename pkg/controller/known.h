@@ -24,6 +24,8 @@ struct known_input {
     const char *acknowledge;
 };
 bool known_follow(struct known *known, const struct known_input *input);
+/* Status names each key, so that a record of them will be believed. */
+bool known_is_named(const struct known *known, const struct rotation_status *status);
 /* record.json of the present set. */
 void known_encode(const struct known *known, bool certificates, struct buf *out);
 void known_release(struct known *known);

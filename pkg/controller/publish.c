@@ -8,8 +8,8 @@
 #include "controller/events.h"
 #include "controller/internal.h"
 #include "controller/known.h"
+#include "controller/retry.h"
 #include "obs/log.h"
-#include "workqueue/workqueue.h"
 
 #define RETRY_CAP_MS 30000
 #define FOREIGN_RETRY_MS 30000 /* its owner may give it to us, or delete it */
@@ -35,10 +35,9 @@ static void fail(struct object_slot *o, const char *sentence, int64_t delay_ms)
     controller_due(o->state->controller, o->state->key, 0);
 }
 
-static void fail_later(struct object_slot *o, const char *sentence)
+static void fail_later(struct object_slot *o, const struct err *err)
 {
-    fail(o, sentence,
-         workqueue_backoff_ms(o->tries++, RETRY_CAP_MS, controller_random(o->state->controller)));
+    fail(o, err->msg, retry_delay_ms(o->state->controller, o->tries++, RETRY_CAP_MS, err));
 }
 
 static void foreign(struct object_slot *o)
@@ -73,7 +72,7 @@ static int request(struct object_slot *o, const char *method, struct str body)
                                                  .timeout_ms = WRITE_TIMEOUT_MS},
                           published, o);
     if (o->call == NULL)
-        turns_give_back(s->controller);
+        turns_give_back(s);
     return o->call != NULL ? 0 : -1;
 }
 
@@ -232,13 +231,12 @@ static bool is_frozen(const struct err *err)
 
 static void fail_frozen(struct object_slot *o)
 {
-    struct buf cleanup_buf sentence = {0};
-    buf_appendf(
-        &sentence,
-        "was made immutable by somebody and keeps its old keys: kubectl delete %s %s -n %s, "
-        "and it is made anew",
-        object_kind_name(o->kind), o->name, o->state->namespace);
-    fail_later(o, buf_text(&sentence));
+    struct err err = {0};
+    (void)err_set(&err, ERR_INVALID,
+                  "was made immutable by somebody and keeps its old keys: kubectl delete %s %s -n "
+                  "%s, and it is made anew",
+                  object_kind_name(o->kind), o->name, o->state->namespace);
+    fail_later(o, &err);
 }
 
 static void refused(struct object_slot *o, const struct err *err)
@@ -252,7 +250,7 @@ static void refused(struct object_slot *o, const struct err *err)
     else if (is_frozen(err))
         fail_frozen(o);
     else
-        fail_later(o, err->msg);
+        fail_later(o, err);
 }
 
 static void looked(struct object_slot *o, struct str body)
@@ -261,7 +259,7 @@ static void looked(struct object_slot *o, struct str body)
     json_t *tree cleanup_json = json_load(body, true, "ConfigMap", &err);
     struct config_map_object *map = tree != NULL ? config_map_new(tree, &err) : NULL;
     if (map == NULL) {
-        fail_later(o, err.msg);
+        fail_later(o, &err);
         return;
     }
     const char *manager = json_text(json_path(tree, "metadata", "labels", NULL), LABEL_MANAGED_BY);
@@ -280,7 +278,7 @@ static void published(void *ctx, const struct kube_answer *answer)
     const struct err *err = &answer->err;
     bool looking = o->step == OBJECT_LOOK;
     o->call = NULL;
-    turns_give_back(o->state->controller);
+    turns_give_back(o->state);
     if (err->class == ERR_NONE && looking)
         looked(o, answer->body);
     else if (err->class == ERR_NONE)
@@ -299,7 +297,7 @@ static void published(void *ctx, const struct kube_answer *answer)
     } else if (err->class == ERR_INVALID)
         refused(o, err);
     else
-        fail_later(o, err->msg);
+        fail_later(o, err);
 }
 
 void publish_object(struct object_slot *o, const struct rendering *r)
@@ -329,32 +327,56 @@ static bool record_is_there(struct rotation_state *s, const char *digest)
     return map != NULL && text_eq(map->digest, digest) && text_eq(map->rotation, s->name);
 }
 
+/* What the record must hold. False: none can be made. */
+static bool make_record(const struct rotation_state *s, struct buf *text, struct trust_file *file)
+{
+    known_encode(&s->known, true, text);
+    if (text->len > RECORD_BYTES_MAX) {
+        buf_clear(text); /* certificates come back with the next reading; keys may not */
+        known_encode(&s->known, false, text);
+    }
+    *file = (struct trust_file){"record.json", buf_view(text)};
+    return !text->failed;
+}
+
+/* Of the record for the present set, made once for each version of it; "" when there is none. */
+static const char *record_digest(struct rotation_state *s)
+{
+    struct buf cleanup_buf text = {0};
+    struct trust_file file;
+    if (s->record_version == s->known.version)
+        return s->record_digest;
+    s->record_digest[0] = '\0';
+    if (make_record(s, &text, &file))
+        trust_files_digest(&(struct trust_files){&file, 1, text.len}, s->record_digest);
+    s->record_version = s->known.version;
+    return s->record_digest;
+}
+
+bool publish_recorded(struct rotation_state *s)
+{
+    const char *digest = record_digest(s);
+    bool hopeless = digest[0] == '\0' || s->record->foreign || s->record->failure != NULL;
+    return hopeless || record_is_there(s, digest);
+}
+
 void publish_record(struct rotation_state *s)
 {
     struct object_slot *o = s->record;
     struct controller *c = s->controller;
     struct buf cleanup_buf text = {0};
-    if (o->call != NULL || s->known.count == 0)
+    struct trust_file file;
+    const char *digest = record_digest(s);
+    if (o->call != NULL || s->known.count == 0 || digest[0] == '\0')
         return;
     if (o->retry_ms > controller_now_ms(c)) {
         controller_due(c, s->key, o->retry_ms - controller_now_ms(c));
         return;
     }
-    known_encode(&s->known, true, &text);
-    if (text.len > RECORD_BYTES_MAX) {
-        buf_clear(&text); /* certificates come back with the next reading; keys may not */
-        known_encode(&s->known, false, &text);
-    }
-    if (text.failed)
-        return;
-    struct trust_file file = {"record.json", buf_view(&text)};
-    struct trust_files files = {&file, 1, text.len};
-    char digest[JOSE_HASH_TEXT];
-    trust_files_digest(&files, digest);
     if (record_is_there(s, digest))
         return;
     if (o->step == OBJECT_LOOK)
         (void)request(o, "GET", (struct str){0});
-    else
-        send(o, &files, "record", digest);
+    else if (make_record(s, &text, &file))
+        send(o, &(struct trust_files){&file, 1, text.len}, "record", digest);
 }

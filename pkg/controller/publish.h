@@ -12,5 +12,7 @@
 void publish_object(struct object_slot *o, const struct rendering *r);
 /* Writes the record when it differs from what the world shows. */
 void publish_record(struct rotation_state *s);
+/* The record holds the present set, or will not do so whoever waits for it. */
+bool publish_recorded(struct rotation_state *s);
 
 #endif

@@ -46,8 +46,7 @@ static void act(struct rotation_state *s, const struct rotation_view *view,
     if (!writing)
         state_drop_files(s);
     for (size_t i = 0; i < view->workloads_count; i++)
-        if (plan->restart[i] && turns_room(s, TURN_WRITE))
-            restart_workload(s->workloads[i]);
+        restart_follow(s->workloads[i], plan->restart[i] && turns_room(s, TURN_WRITE));
 }
 
 static void schedule(struct rotation_state *s, const struct rotation_view *view,

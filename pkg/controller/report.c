@@ -10,8 +10,8 @@
 #include "controller/internal.h"
 #include "controller/issuer.h"
 #include "controller/lifecycle.h"
+#include "controller/retry.h"
 #include "obs/log.h"
-#include "workqueue/workqueue.h"
 
 #define STATUS_APART_MS 1000
 #define STATUS_RETRY_MAX_MS 30000
@@ -343,7 +343,7 @@ static void status_done(void *ctx, const struct kube_answer *answer)
     struct object_meta meta;
     int64_t delay_ms = STATUS_APART_MS;
     s->status_call = NULL;
-    turns_give_back(c);
+    turns_give_back(s);
     if (answer->err.class == ERR_NONE) {
         s->status_tries = 0;
         json_t *tree cleanup_json = json_load(answer->body, true, "answer to a status", NULL);
@@ -353,8 +353,7 @@ static void status_done(void *ctx, const struct kube_answer *answer)
     } else if (answer->err.class == ERR_CONFLICT || answer->err.class == ERR_NOT_FOUND) {
         delay_ms = 300; /* the watch brings what is there now */
     } else {
-        delay_ms =
-            workqueue_backoff_ms(s->status_tries++, STATUS_RETRY_MAX_MS, controller_random(c));
+        delay_ms = retry_delay_ms(c, s->status_tries++, STATUS_RETRY_MAX_MS, &answer->err);
         log_warn("status not written", LOG_TEXT("rotation", s->key),
                  LOG_TEXT("error", answer->err.msg), LOG_NUMBER("retry_ms", delay_ms));
     }
@@ -382,7 +381,7 @@ static void write_status(struct rotation_state *s, const struct rotation_object 
                                            .timeout_ms = WRITE_TIMEOUT_MS},
                     status_done, s);
     if (s->status_call == NULL)
-        turns_give_back(c);
+        turns_give_back(s);
 }
 
 static bool status_differs(const struct rotation_status *a, const struct rotation_status *b)

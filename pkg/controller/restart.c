@@ -7,8 +7,8 @@
 #include "controller/events.h"
 #include "controller/gather.h"
 #include "controller/internal.h"
+#include "controller/retry.h"
 #include "obs/log.h"
-#include "workqueue/workqueue.h"
 
 #define RETRY_CAP_MS 30000
 
@@ -32,14 +32,9 @@ static void say_restarted(struct workload_slot *w)
                                              .note = buf_text(&note)});
 }
 
-static void acknowledged(struct workload_slot *w, struct str body)
+static void done(struct workload_slot *w)
 {
     struct rotation_state *s = w->state;
-    struct arena cleanup_arena arena = {.max = 65536};
-    struct object_meta meta;
-    json_t *tree cleanup_json = json_load(body, true, "answer to a patch", NULL);
-    if (tree != NULL && kube_meta_decode(tree, &arena, &meta, NULL) == 0)
-        (void)snprintf(w->version, sizeof(w->version), "%s", meta.resource_version);
     w->reverts = text_eq(w->acked_hash, w->sent_hash) ? w->reverts + 1 : 0;
     (void)snprintf(w->acked_hash, sizeof(w->acked_hash), "%s", w->sent_hash);
     w->acked_ms = controller_now_ms(s->controller);
@@ -53,20 +48,30 @@ static void acknowledged(struct workload_slot *w, struct str body)
     controller_due(s->controller, s->key, 20);
 }
 
+static void acknowledged(struct workload_slot *w, struct str body)
+{
+    struct arena cleanup_arena arena = {.max = 65536};
+    struct object_meta meta;
+    json_t *tree cleanup_json = json_load(body, true, "answer to a patch", NULL);
+    if (tree != NULL && kube_meta_decode(tree, &arena, &meta, NULL) == 0)
+        (void)snprintf(w->version, sizeof(w->version), "%s", meta.resource_version);
+    done(w);
+}
+
 static void restarted(void *ctx, const struct kube_answer *answer)
 {
     struct workload_slot *w = ctx;
     struct controller *c = w->state->controller;
     const struct err *err = &answer->err;
     w->call = NULL;
-    turns_give_back(c);
+    turns_give_back(w->state);
     if (err->class == ERR_NONE) {
         acknowledged(w, answer->body);
         return;
     }
     int64_t delay_ms = 200;
     if (err->class != ERR_CONFLICT && err->class != ERR_NOT_FOUND) {
-        delay_ms = workqueue_backoff_ms(w->tries++, RETRY_CAP_MS, controller_random(c));
+        delay_ms = retry_delay_ms(c, w->tries++, RETRY_CAP_MS, err);
         state_text(&w->failure, err->msg);
         log_warn("workload not restarted", LOG_TEXT("rotation", w->state->key),
                  LOG_TEXT("kind", workload_kind_name(w->kind)), LOG_TEXT("name", w->name),
@@ -76,7 +81,18 @@ static void restarted(void *ctx, const struct kube_answer *answer)
     controller_due(c, w->state->key, delay_ms);
 }
 
-void restart_workload(struct workload_slot *w)
+/* A hash that was sent and is there, though no answer said so. */
+static void look(struct workload_slot *w)
+{
+    struct rotation_state *s = w->state;
+    const struct workload_object *object =
+        world_workload(controller_world(s->controller), w->kind, s->namespace, w->name);
+    if (w->call == NULL && w->sent_hash[0] != '\0' && !text_eq(w->sent_hash, w->acked_hash) &&
+        object != NULL && text_eq(object->template_hash, w->sent_hash))
+        done(w);
+}
+
+static void send(struct workload_slot *w)
 {
     struct rotation_state *s = w->state;
     struct controller *c = s->controller;
@@ -90,12 +106,11 @@ void restart_workload(struct workload_slot *w)
     gather_workload_hash(w, &hash);
     if (hash.hash[0] == '\0' || hash.ready_ms == INT64_MAX)
         return;
-    (void)snprintf(w->sent_hash, sizeof(w->sent_hash), "%s", hash.hash);
     if (!turns_take(s, TURN_WRITE))
         return;
     kube_path(&path, "/apis/apps/v1", s->namespace, plurals[w->kind], w->name);
     buf_append_text(&path, "?fieldManager=keyturn");
-    restart_patch_encode(&object->meta, w->sent_hash, &body);
+    restart_patch_encode(&object->meta, hash.hash, &body);
     w->call = kube_submit(controller_kube(c),
                           &(struct kube_request){.method = "PATCH",
                                                  .path = buf_text(&path),
@@ -105,5 +120,15 @@ void restart_workload(struct workload_slot *w)
                                                  .timeout_ms = WRITE_TIMEOUT_MS},
                           restarted, w);
     if (w->call == NULL)
-        turns_give_back(c);
+        turns_give_back(w->state);
+    else
+        (void)snprintf(w->sent_hash, sizeof(w->sent_hash), "%s", hash.hash);
+}
+
+void restart_follow(struct workload_slot *w, bool due)
+{
+    if (due)
+        send(w);
+    else
+        look(w);
 }

@@ -8,6 +8,8 @@
 
 #include "controller/state.h"
 
-void restart_workload(struct workload_slot *w);
+/* Sends the patch when it is due. Otherwise looks whether one whose answer was lost did its work.
+ */
+void restart_follow(struct workload_slot *w, bool due);
 
 #endif

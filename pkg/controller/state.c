@@ -35,7 +35,7 @@ static void object_slot_free(struct object_slot *o)
     neighbours_leave(controller_places(o->state->controller), &at, &o->neighbour);
     if (o->call != NULL) {
         kube_cancel(o->call);
-        turns_give_back(o->state->controller);
+        turns_give_back(o->state);
     }
     free(o->consumer);
     free(o->name);
@@ -51,7 +51,7 @@ static void workload_slot_free(struct workload_slot *w)
     neighbours_leave(controller_places(w->state->controller), &at, &w->neighbour);
     if (w->call != NULL) {
         kube_cancel(w->call);
-        turns_give_back(w->state->controller);
+        turns_give_back(w->state);
     }
     free(w->name);
     free(w->failure);
@@ -136,7 +136,7 @@ void state_free(struct rotation_state *s)
     kube_cancel(s->lifecycle_call);
     if (s->status_call != NULL) {
         kube_cancel(s->status_call);
-        turns_give_back(s->controller);
+        turns_give_back(s);
     }
     map_release(&s->workload_index);
     events_release(s);

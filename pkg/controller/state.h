@@ -149,6 +149,8 @@ struct rotation_state {
     size_t *readers;           /* the inverse: object indices of all workloads */
     struct map workload_index; /* "Kind/name" to workload_slot */
     struct object_slot *record;
+    uint64_t record_version; /* of known, that record_digest is of */
+    char record_digest[JOSE_HASH_TEXT];
     struct leaving_slot *leaving;
     struct kube_call *lifecycle_call;
     int64_t lifecycle_retry_ms;
@@ -160,7 +162,8 @@ struct rotation_state {
     struct map
         events; /* names of Events said by this process: value is EVENT_SENDING or EVENT_SAID */
     size_t events_under_way;
-    bool rolling;  /* last plan waited for pods */
+    bool rolling;    /* last plan waited for pods */
+    unsigned writes; /* under way */
     uint64_t turn; /* place in the line of those with more to write than there was room for, or 0 */
 };
 

@@ -6,12 +6,15 @@
 #define WRITES_MAX 32    /* twice the connections, so that none of them waits for us */
 #define STATUSES_MORE 16 /* beyond that */
 #define WRITES_LOW 20    /* then others get their turn */
+#define OF_ONE_MAX 12    /* of the 16 connections */
 #define LOOK_MS 5
 
 bool turns_room(struct rotation_state *s, enum turn turn)
 {
     struct turns *t = controller_turns(s->controller);
-    if (t->writes < WRITES_MAX + (turn == TURN_STATUS ? STATUSES_MORE : 0))
+    bool room = turn == TURN_STATUS ? t->writes < WRITES_MAX + STATUSES_MORE
+                                    : t->writes < WRITES_MAX && s->writes < OF_ONE_MAX;
+    if (room)
         return true;
     if (s->turn == 0) {
         s->turn = ++t->given;
@@ -24,12 +27,14 @@ bool turns_take(struct rotation_state *s, enum turn turn)
 {
     bool room = turns_room(s, turn);
     controller_turns(s->controller)->writes += room;
+    s->writes += room;
     return room;
 }
 
-void turns_give_back(struct controller *c)
+void turns_give_back(struct rotation_state *s)
 {
-    struct turns *t = controller_turns(c);
+    struct turns *t = controller_turns(s->controller);
+    s->writes--;
     t->writes--;
     if (t->writes <= WRITES_LOW && t->waiting > 0 && !t->stopped)
         loop_timer_in(t->loop, &t->timer, 0);

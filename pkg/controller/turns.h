@@ -2,8 +2,9 @@
  *
  * turns: writes under way are bounded, so that each is answered well within its deadline and few
  * bodies are held at a time. A KeyRotation that has more to write than there is room for gets a
- * pass when there is, in the order in which they came. Status has some room of its own, so that it
- * tells of writes while they go on. */
+ * pass when there is, in the order in which they came. No KeyRotation gets all connections: one
+ * whose writes hang delays no other. Status has some room of its own, so that it tells of writes
+ * while they go on. */
 #ifndef KEYTURN_CONTROLLER_TURNS_H
 #define KEYTURN_CONTROLLER_TURNS_H
 
@@ -32,6 +33,6 @@ bool turns_room(struct rotation_state *s, enum turn turn);
 /* The same, and takes it. Each that was taken is given back, when its answer came or it was not
  * sent after all. */
 bool turns_take(struct rotation_state *s, enum turn turn);
-void turns_give_back(struct controller *c);
+void turns_give_back(struct rotation_state *s);
 
 #endif

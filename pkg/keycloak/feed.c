@@ -123,7 +123,7 @@ static int64_t delay_ms(struct feed *f)
     }
     /* What started together must not go on together: the second poll comes early by a random part.
      */
-    if (f->polls == 1)
+    if (f->polls == 1 && (f->failures == 0 || f->err.retry_after_s == 0))
         return delay / 2 + random_below(f, delay / 2);
     return delay + random_below(f, delay / 10);
 }

@@ -266,6 +266,7 @@ void words_credentials(const struct source_key *key, const struct err *cause, st
                 "credentials: Secret %.*s/%.*s: %.260s", NAME_SHOWN, key->namespace, NAME_SHOWN,
                 key->secret, cause->msg);
     ret->http_status = cause->http_status;
+    ret->retry_after_s = cause->retry_after_s;
     (void)snprintf(ret->reason, sizeof(ret->reason), "%s", SOURCE_CREDENTIALS_REASON);
 }
 

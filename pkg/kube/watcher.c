@@ -16,6 +16,7 @@
 #define IDLE_MS 90000 /* bookmarks come about every minute */
 #define STREAM_START_MS 30000
 #define LIST_MS 60000
+#define RETRY_AFTER_MAX_MS 60000 /* whatever a server, or something before it, asks for */
 #define PAGE_OBJECTS 500
 #define WATCH_MIN_S 300 /* client-go: 5 to 10 minutes, so that streams do not all end together */
 
@@ -164,10 +165,18 @@ static void complete(struct watcher *w, bool synced_before)
 
 /* --- requests ------------------------------------------------------------------------------- */
 
-static void schedule(struct watcher *w)
+static void schedule(struct watcher *w, int64_t least_ms)
 {
     informer_next(&w->informer, &w->step);
-    loop_timer_in(w->loop, &w->timer, w->step.delay_ms);
+    loop_timer_in(w->loop, &w->timer,
+                  w->step.delay_ms > least_ms ? w->step.delay_ms : least_ms);
+}
+
+/* How long the server asked us to stay away when it sent the last request off. */
+static int64_t asked_ms(const struct watcher *w)
+{
+    int64_t asked = (int64_t)w->err.retry_after_s * 1000;
+    return asked < RETRY_AFTER_MAX_MS ? asked : RETRY_AFTER_MAX_MS;
 }
 
 static void ended(struct watcher *w, enum informer_end end)
@@ -175,7 +184,7 @@ static void ended(struct watcher *w, enum informer_end end)
     frames_release(&w->frames);
     tell(w);
     informer_ended(&w->informer, end, loop_clock_ms() - w->sent_ms, w->events);
-    schedule(w);
+    schedule(w, end != INFORMER_END_OK ? asked_ms(w) : 0);
 }
 
 static enum informer_end end_of(const struct watcher *w, const struct err *err)
@@ -396,5 +405,5 @@ void watcher_start(struct watcher *w)
     if (w->started)
         return;
     w->started = true;
-    schedule(w);
+    schedule(w, 0);
 }

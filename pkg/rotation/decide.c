@@ -178,7 +178,8 @@ static void decide_consumer(const struct rotation_view *v, struct rotation_plan 
         earlier(p, c->resync_at_s);
     bool wanted = due || c->object == OBJECT_UNKNOWN || c->object == OBJECT_MISSING ||
                   c->object == OBJECT_STALE || c->object == OBJECT_FOREIGN;
-    bool allowed = v->keys_count > 0 && v->memory_loaded && may_write(v, c->spec) && !c->writing;
+    bool ready = v->keys_count > 0 && v->memory_loaded && v->noted;
+    bool allowed = ready && may_write(v, c->spec) && !c->writing;
     if (wanted && allowed) {
         pc->write = c->retry_at_s <= v->now_s;
         if (!pc->write)

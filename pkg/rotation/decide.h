@@ -98,6 +98,7 @@ struct rotation_view {
     const struct view_key *keys;
     size_t keys_count;
     bool memory_loaded;      /* what was trusted before is known (or known to be nothing) */
+    bool noted;              /* a process after this one would know the same keys */
     bool replaced;           /* keys are held */
     const char *acknowledge; /* the value that acknowledges the reading */
     bool disagrees;

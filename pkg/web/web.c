@@ -29,10 +29,12 @@ static unsigned say(struct web_answer *answer, unsigned status, const char *sent
 static unsigned judge(bool (*good)(void *ctx, struct buf *why), void *ctx,
                       struct web_answer *answer)
 {
-    if (good != NULL && !good(ctx, &answer->body))
-        return say(answer, 503, "\n");
-    buf_clear(&answer->body);
-    return say(answer, 200, "ok\n");
+    struct buf cleanup_buf why = {0};
+    bool is_good = good == NULL || good(ctx, &why);
+    if (is_good)
+        buf_append_text(&answer->body, "ok\n");
+    buf_append_str(&answer->body, buf_view(&why));
+    return say(answer, is_good ? 200 : 503, is_good ? "" : "\n");
 }
 
 static unsigned render_page(struct web *web, struct web_answer *answer)

@@ -12,8 +12,8 @@
 #include "io/loop.h"
 
 struct web_source {
-    /* false: 503 with the sentence in `why`. NULL: always true. Called from the loop, never waits.
-     */
+    /* false: 503 with the sentence in `why`. True: 200 with ok, and below it what `why` has to say
+     * all the same. NULL: always true. Called from the loop, never waits. */
     bool (*healthy)(void *ctx, struct buf *why);
     bool (*ready)(void *ctx, struct buf *why);
     void (*metrics)(void *ctx, struct buf *out);

@@ -9,8 +9,11 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
+import realm as keycloak_client
 from harness import CLUSTER, IMAGE, ROOT, Http, Kube, fresh_namespace, installed, run
 from keycloak_server import Authority, KeycloakServer, fixed_realm
+from kube_proxy import KubeProxy
+from scene import Scene
 
 summary = pytest.StashKey[list]()
 
@@ -82,6 +85,29 @@ def namespace(kube):
     """A namespace of the test's own, deleted afterwards."""
     with fresh_namespace(kube, "test") as name:
         yield name
+
+
+@pytest.fixture(scope="session")
+def keycloak(cluster):
+    keycloak = keycloak_client.Keycloak.from_env()
+    keycloak.wait_ready()
+    return keycloak
+
+
+@pytest.fixture
+def scene(kube, crd, keycloak):
+    """A namespace and a realm of the test's own."""
+    with fresh_namespace(kube, "test") as namespace:
+        realm = keycloak.create_realm(namespace)
+        yield Scene(kube, namespace, realm)
+        realm.delete(missing_ok=True)
+
+
+@pytest.fixture
+def proxy(cluster, tmp_path):
+    """Between an operator and the API server."""
+    with KubeProxy(tmp_path) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="session")

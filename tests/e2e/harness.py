@@ -64,6 +64,7 @@ class Kube:
         self.events = kubernetes.client.EventsV1Api()
         self.leases = kubernetes.client.CoordinationV1Api()
         self.admission = kubernetes.client.AdmissionregistrationV1Api()
+        self.rbac = kubernetes.client.RbacAuthorizationV1Api()
 
     def rotation(self, namespace, name):
         return self.custom.get_namespaced_custom_object("keyturn.dev", "v1alpha1", namespace, "keyrotations", name)

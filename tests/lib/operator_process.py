@@ -41,20 +41,22 @@ def die_with_parent():
 
 
 class Operator:
-    """flags are command line flags with _ for -; a value True gives a bare flag, None leaves it out."""
+    """flags are command line flags with _ for -; a value True gives a bare flag, None leaves it out. under: words of a
+    program that becomes the operator, such as unshare."""
 
-    def __init__(self, namespace, kubeconfig=None, wait=True, env=None, **flags):
+    def __init__(self, namespace, kubeconfig=None, wait=True, env=None, under=(), **flags):
         self.port = free_port()
         self.lines = []
         self.env = {**os.environ, **(env or {})}
         self.process = None
         self.wait = wait
+        self.under = under
         self.flags = {"kubeconfig": kubeconfig or os.environ["KUBECONFIG"], "listen": f"127.0.0.1:{self.port}",
                       "namespace": namespace, "watch_namespaces": namespace, "without_fence": True,
                       "leader_elect": "false", "log_format": "json", "log_level": "debug", **FAST, **flags}
 
     def command(self):
-        words = [binary(), "run"]
+        words = [*self.under, binary(), "run"]
         for name, value in self.flags.items():
             if value is None:
                 continue

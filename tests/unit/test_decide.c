@@ -77,6 +77,7 @@ static struct scene *scene_new(void)
                                      .keys = s->keys,
                                      .keys_count = 1,
                                      .memory_loaded = true,
+                                     .noted = true,
                                      .acknowledge = "v1-x",
                                      .consumers = &s->consumer,
                                      .consumers_count = 1,
@@ -173,6 +174,14 @@ static void nothing_is_written_from_nothing(void **state)
     s->view.memory_loaded = false;
     (void)decide(s, CONDITION_READY);
     assert_false(s->plan_consumers[0].write);
+    s->view.memory_loaded = true;
+    s->view.noted = false;
+    ready = decide(s, CONDITION_READY);
+    assert_false(s->plan_consumers[0].write);
+    assert_string_equal(ready->reason, "Publishing");
+    s->view.noted = true;
+    (void)decide(s, CONDITION_READY);
+    assert_true(s->plan_consumers[0].write);
     free(s);
 }
 

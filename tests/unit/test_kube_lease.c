@@ -136,7 +136,7 @@ static void another_holder_is_waited_for(void **state)
         fake_answer(last(), 200, lease_json("other", 15, 3, 5));
         looks++;
     }
-    assert_in_range(looks, 7, 10);
+    assert_in_range(looks, 12, 18);
     assert_string_equal(story, "");
     /* It never changed: after its time it is taken, with the next number. */
     for (int t = 0; t < 3000 && strcmp(last()->method, "PUT") != 0; t += 100) {
@@ -150,7 +150,7 @@ static void another_holder_is_waited_for(void **state)
     assert_string_equal(story, "L");
 }
 
-static void released_lease_is_taken_within_2_s(void **state)
+static void released_lease_is_taken_within_a_second(void **state)
 {
     (void)state;
     /* The worst case: it is released just after we looked, again and again with another jitter. */
@@ -159,7 +159,7 @@ static void released_lease_is_taken_within_2_s(void **state)
         int64_t free_ms = loop_clock_ms();
         while (last()->state != FAKE_OPEN)
             fake_loop_advance(k.loop, 10);
-        assert_true(loop_clock_ms() - free_ms < 1950);
+        assert_true(loop_clock_ms() - free_ms < 1020);
     }
     fake_answer(last(), 200, lease_json("", 1, 3, 99));
     fake_loop_advance(k.loop, 0);
@@ -266,9 +266,9 @@ static void unreadable_answers_are_failures(void **state)
     fake_answer(last(), 200, "<html>");
     fake_loop_advance(k.loop, 0);
     size_t before = fake_http_count(k.http);
-    fake_loop_advance(k.loop, 1400);
+    fake_loop_advance(k.loop, 700);
     assert_int_equal(fake_http_count(k.http), before);
-    fake_loop_advance(k.loop, 600);
+    fake_loop_advance(k.loop, 400);
     assert_int_equal(fake_http_count(k.http), before + 1);
     fake_answer(last(), 404, "{}");
     fake_loop_advance(k.loop, 0);
@@ -358,7 +358,7 @@ int main(void)
         CASE(creates_a_lease_where_there_is_none),
         CASE(renews_on_the_version_it_holds),
         CASE(another_holder_is_waited_for),
-        CASE(released_lease_is_taken_within_2_s),
+        CASE(released_lease_is_taken_within_a_second),
         CASE(lost_race_is_no_leadership),
         CASE(failed_renewal_is_tried_until_the_deadline),
         CASE(deadline_ends_leading),

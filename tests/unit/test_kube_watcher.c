@@ -347,6 +347,22 @@ static void refused_is_told_and_asked_again(void **state)
     assert_int_equal(watcher_err(w)->class, ERR_NONE);
 }
 
+static void a_server_that_asks_for_time_gets_it(void **state)
+{
+    (void)state;
+    struct http_response busy = {.status = 429, .content_type = "", .retry_after_s = 5};
+    fake_answer_with(last(), &busy);
+    fake_loop_advance(k.loop, 4900);
+    assert_int_equal(fake_http_open(k.http), 0);
+    fake_loop_advance(k.loop, 200);
+    assert_int_equal(fake_http_open(k.http), 1);
+    busy.retry_after_s = 100000; /* nobody stays away for a day */
+    fake_answer_with(last(), &busy);
+    fake_loop_advance(k.loop, 61000);
+    assert_int_equal(fake_http_open(k.http), 1);
+    sync_two();
+}
+
 static void bytes_that_are_no_event_end_the_stream(void **state)
 {
     (void)state;
@@ -492,6 +508,7 @@ int main(void)
         CASE(expired_page_starts_the_list_again),
         CASE(answers_that_are_no_list_delete_nothing),
         CASE(refused_is_told_and_asked_again),
+        CASE(a_server_that_asks_for_time_gets_it),
         CASE(bytes_that_are_no_event_end_the_stream),
         CASE(version_from_the_future_lists_again),
         CASE(unreadable_object_keeps_its_former_state),
