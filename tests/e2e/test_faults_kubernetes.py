@@ -30,6 +30,11 @@ def wait_repaired(scene, good, name="web-keys", seconds=90):
     until(lambda: scene.files("ConfigMap", name) == good, f"{name} is repaired", seconds)
 
 
+def wait_streams(proxy, former):
+    """The streams of before are left, and all are there again."""
+    until(lambda: all(s.left_at for s in former) and len(proxy.open_streams()) == len(LISTS), "all streams are there again")
+
+
 def refreshed(scene, value, name="prod"):
     """The operator sees an annotation and answers it: whatever it had to do about anything before is done."""
     scene.annotate(name, refresh=value)
@@ -104,7 +109,7 @@ def test_the_record_is_used_whichever_list_comes_last(kube, crd, keycloak, names
                 operator.start()
                 gate.wait(1)
                 until(lambda: {e.resource for e in proxy.seen(verb="watchlist", passed=True)} == set(LISTS) - {last}, "the others")
-                time.sleep(1)  # nothing to wait for: nothing may happen
+                time.sleep(0.7)  # nothing to wait for: nothing may happen
                 assert proxy.seen(write=True) == []
                 assert operator.get("/healthz").status_code == 200 and not operator.ready()
             operator.until(operator.ready, f"ready after {last}")
@@ -127,11 +132,12 @@ def test_streams_cut_every_five_seconds(scene, proxy):
         good = scene.files("ConfigMap", "web-keys")
         for i in range(4):
             due = time.monotonic() + 5
-            assert len(proxy.cut_streams()) == len(LISTS)
+            cut = proxy.cut_streams()
+            assert len(cut) == len(LISTS)
             edit(scene)
             wait_repaired(scene, good)
             refreshed(scene, f"cut-{i}")
-            until(lambda: len(proxy.open_streams()) == len(LISTS), "all streams are there again")
+            wait_streams(proxy, cut)
             time.sleep(max(0, due - time.monotonic()))
         assert len(proxy.seen(verb="watchlist")) == len(LISTS), "a cut stream goes on from where it was"
         assert scene.read_workload("Deployment", "web").metadata.generation == 2
@@ -146,11 +152,12 @@ def test_error_events(scene, proxy, code, reason):
         good = scene.files("ConfigMap", "web-keys")
         error = {"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
                                              "message": "said by the test"}}
-        assert len(proxy.inject(error)) == len(LISTS)
+        told = proxy.inject(error)
+        assert len(told) == len(LISTS)
         edit(scene)
         wait_repaired(scene, good)
         refreshed(scene, "again")
-        until(lambda: len(proxy.open_streams()) == len(LISTS), "all streams are there again")
+        wait_streams(proxy, told)
         listed = len(proxy.seen(verb="watchlist"))
         assert listed == (2 * len(LISTS) if code == 410 else len(LISTS)), "410 means from the start; others go on"
 
@@ -243,10 +250,10 @@ def test_the_token_file_rotates(scene, tmp_path):
             path = f"/api/v1/namespaces/{scene.namespace}/pods"
             until(lambda: Http(token=old)("GET", path).status_code == 401, "the old token is dead")
             refused = len(proxy.seen(status=401))
-            proxy.cut_streams()
+            cut = proxy.cut_streams()
             edit(scene)
             wait_repaired(scene, good)
-            until(lambda: len(proxy.open_streams()) == len(LISTS), "all streams are there again")
+            wait_streams(proxy, cut)
             assert len(proxy.seen(status=401)) > refused == 0, "the old token was tried and refused"
             assert operator.process.poll() is None
 
@@ -277,7 +284,7 @@ def test_half_open_streams_are_noticed(half_open, tell):
     until(lambda: all(stream.left_at for stream in frozen), "all silent streams are left", IDLE_S)
     left = [stream.left_at - began for stream in frozen]
     tell(f"half-open streams: left after {min(left):.0f} to {max(left):.0f} s, deadline {IDLE_S} s without a word")
-    assert max(left) < IDLE_S + 15
+    assert max(left) < IDLE_S + 30
     refreshed(scene, "again")
     assert operator.process.poll() is None and proxy.seen(verb="watch", passed=True)
 
@@ -321,5 +328,5 @@ def test_resync_changes_nothing(scene, proxy):
         scene.wait_ready()
         refreshed(scene, "before")
         before, written = scene.get(), len(proxy.seen(verb="update", resource="secrets"))
-        until(lambda: len(proxy.seen(verb="update", resource="secrets")) >= written + 3, "three resyncs")
+        until(lambda: len(proxy.seen(verb="update", resource="secrets")) >= written + 2, "two resyncs")
         assert scene.get() == before

