@@ -168,8 +168,7 @@ static void complete(struct watcher *w, bool synced_before)
 static void schedule(struct watcher *w, int64_t least_ms)
 {
     informer_next(&w->informer, &w->step);
-    loop_timer_in(w->loop, &w->timer,
-                  w->step.delay_ms > least_ms ? w->step.delay_ms : least_ms);
+    loop_timer_in(w->loop, &w->timer, w->step.delay_ms > least_ms ? w->step.delay_ms : least_ms);
 }
 
 /* How long the server asked us to stay away when it sent the last request off. */
