@@ -69,7 +69,7 @@ UNITS := $(sort $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c)))
 FUZZERS := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 
 .PHONY: all build release unit fuzz-replay fuzz fuzz-build floors tidy lint fmt check image test
-.PHONY: bench bench-build demo demo-down clean help print-flags FORCE
+.PHONY: bench model bench-build demo demo-down clean help print-flags FORCE
 .DEFAULT_GOAL := all
 
 all: build ## the same as build
@@ -156,6 +156,14 @@ fuzz-build: $(FUZZ_BINS) ## fuzz targets for libFuzzer, not run
 
 fuzz: $(FUZZ_BINS) ## each fuzz target for FUZZ_SECONDS=30 by libFuzzer, two at a time
 	@hack/fuzz-one --seconds $(FUZZ_SECONDS) --jobs $(JOBS) $(FUZZ)/bin $(FUZZERS)
+
+# The engine needs nothing but base: what is searched millions of times is optimised.
+MODEL := $(BUILD)/release/model
+$(MODEL): $(patsubst %.c,$(BUILD)/release/obj/%.o,$(wildcard tests/model/*.c)) $(BUILD)/release/libkeyturn.a
+	$(call LINK,$(CC),release)
+
+model: $(MODEL) ## every reachable state of the rotation engine in a small world: MODEL_FLAGS="--edits 1"
+	@$(MODEL) $(if $(MODEL_FLAGS),$(MODEL_FLAGS),--edits 0)
 
 floors: ## no module includes its own floor or a higher one; pkg/README.md lists all modules
 	@hack/floors
