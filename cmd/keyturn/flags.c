@@ -57,6 +57,7 @@ static const char help[] =
     "keyturn: rotates the signing keys of Keycloak realms without one rejected token\n"
     "\n"
     "Usage: keyturn run [flags]\n"
+    "       keyturn simulate [flags]    plays a rotation that changes nothing anywhere, see its own help\n"
     "\n"
     "Watches KeyRotation objects, compares the keys of their realms with what consumers trust, publishes\n"
     "public keys into Secrets and ConfigMaps, restarts the workloads that read them, and warns before a\n"
@@ -213,9 +214,10 @@ int flags_parse(int argc, char **argv, struct flags *ret)
         return 2;
     }
     if (!text_eq(argv[optind], "run") || optind + 1 < argc) {
-        (void)fprintf(stderr,
-                      "keyturn: unknown command %s; write keyturn run [flags] (keyturn --help)\n",
-                      argv[text_eq(argv[optind], "run") ? optind + 1 : optind]);
+        (void)fprintf(
+            stderr,
+            "keyturn: unknown command %s; write keyturn run or keyturn simulate (keyturn --help)\n",
+            argv[text_eq(argv[optind], "run") ? optind + 1 : optind]);
         return 2;
     }
     return -1;

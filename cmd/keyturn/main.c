@@ -10,6 +10,7 @@
 #include "controller/controller.h"
 #include "flags.h"
 #include "io/sandbox.h"
+#include "simulate.h"
 #include "version.h"
 #include "web/web.h"
 
@@ -140,6 +141,8 @@ int main(int argc, char **argv)
 {
     struct flags flags;
     struct err err = {0};
+    if (argc > 1 && text_eq(argv[1], "simulate"))
+        return simulate(argc - 1, argv + 1);
     int status = flags_parse(argc, argv, &flags);
     if (status >= 0)
         return status;
