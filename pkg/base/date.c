@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include "base/civil.h"
 
 #define DAY_S 86400
 #define YEAR_0_S (-62167219200)  /* 0000-01-01T00:00:00Z */
@@ -66,13 +67,6 @@ static bool skip(const char **p, char upper, char lower)
     return true;
 }
 
-static int month_days(int year, int month)
-{
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return days[month - 1] + (month == 2 && leap ? 1 : 0);
-}
-
 /* "Z" or "+hh:mm", to the end of the text. */
 static bool offset(const char *p, int64_t *ret_s)
 {
@@ -98,7 +92,7 @@ bool date_parse(const char *text, int64_t *ret_s)
     const char *p = text;
     if (p == NULL || !digits(&p, 4, 0, 9999, &year) || !skip(&p, '-', '-') ||
         !digits(&p, 2, 1, 12, &month) || !skip(&p, '-', '-') ||
-        !digits(&p, 2, 1, month_days(year, month), &tm.tm_mday) || !skip(&p, 'T', 't') ||
+        !digits(&p, 2, 1, civil_month_days(year, month), &tm.tm_mday) || !skip(&p, 'T', 't') ||
         !digits(&p, 2, 0, 23, &tm.tm_hour) || !skip(&p, ':', ':') ||
         !digits(&p, 2, 0, 59, &tm.tm_min) || !skip(&p, ':', ':') ||
         !digits(&p, 2, 0, 60, &tm.tm_sec))

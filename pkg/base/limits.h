@@ -23,7 +23,10 @@
 #define LIMIT_NAME 253                /* DNS subdomain */
 #define LIMIT_URL 512
 #define LIMIT_CA_BUNDLE (512UL << 10)
-#define LIMIT_ROTATIONS 5000 /* KeyRotations held */
+#define LIMIT_CRON 256               /* bytes of a cron expression */
+#define LIMIT_ZONE_NAME 64           /* the longest of 2025 has 32 characters */
+#define LIMIT_ZONE_FILE (64UL << 10) /* the largest of 2025 has 4 KiB */
+#define LIMIT_ROTATIONS 5000         /* KeyRotations held */
 #define LIMIT_WORKLOADS 50000
 #define LIMIT_PODS 50000 /* about 1 KiB each, in a container of 128 MiB */
 
