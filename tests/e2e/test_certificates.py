@@ -70,8 +70,9 @@ def test_thresholds(scene):
             assert warnings(scene, name) == wanted
         assert scene.condition("CertificatesValid")["reason"] == "CertificateExpiring"
         assert scene.condition("CertificatesValid", "silent")["status"] == "True"
-        announced = {key["kid"]: set(key.get("announced", [])) for key in scene.status("other")["keys"]}
-        assert announced[kids[-1]] == {"20d", "36h", "90m"} and announced[kids[0]] == set()
+        announced = lambda kid: next(set(k.get("announced", [])) for k in scene.status("other")["keys"] if k["kid"] == kid)
+        until(lambda: announced(kids[-1]) == {"20d", "36h", "90m"}, "status remembers what was said")
+        assert announced(kids[0]) == set()
         operator.restart()
         polls = lambda: operator.metric("keyturn_http_requests_total", lane="keycloak", code="200")
         until(lambda: polls() >= 6, "the new process has looked")
