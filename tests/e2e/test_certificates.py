@@ -3,31 +3,14 @@
 import datetime
 import time
 
-import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 import realm as keycloak_client
-from harness import fresh_namespace
 from operator_process import Operator
-from scene import Scene, config_map, until
+from scene import config_map, until
 
 DAY_S = 86400
 MARGIN_S = 900  # how far a key is from its threshold: more than any test lasts
-
-
-@pytest.fixture(scope="module")
-def keycloak(cluster):
-    keycloak = keycloak_client.Keycloak.from_env()
-    keycloak.wait_ready()
-    return keycloak
-
-
-@pytest.fixture
-def scene(kube, crd, keycloak):
-    with fresh_namespace(kube, "certs") as namespace:
-        realm = keycloak.create_realm(namespace)
-        yield Scene(kube, namespace, realm)
-        realm.delete(missing_ok=True)
 
 
 def passive(scene, name, valid_s):

@@ -13,7 +13,6 @@ import pytest
 import requests
 
 import keycloak_proxy as lie
-import realm as keycloak_client
 from harness import fresh_namespace
 from keycloak_proxy import MARKER, KeycloakProxy
 from operator_process import Operator
@@ -190,13 +189,6 @@ class Seen:
             with contextlib.suppress(AssertionError):
                 self.scene.wait_ready(case.name)
             case.after = self.published(case.name)
-
-
-@pytest.fixture(scope="module")
-def keycloak(cluster):
-    keycloak = keycloak_client.Keycloak.from_env()
-    keycloak.wait_ready()
-    return keycloak
 
 
 @pytest.fixture(scope="module")

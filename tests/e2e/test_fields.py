@@ -3,28 +3,10 @@
 import json
 import os
 
-import pytest
 
-import realm as keycloak_client
-from harness import fresh_namespace
 from keycloak_proxy import KeycloakProxy
 from operator_process import Operator
-from scene import Scene, config_map, deployment, secret, until
-
-
-@pytest.fixture(scope="module")
-def keycloak(cluster):
-    keycloak = keycloak_client.Keycloak.from_env()
-    keycloak.wait_ready()
-    return keycloak
-
-
-@pytest.fixture
-def scene(kube, crd, keycloak):
-    with fresh_namespace(kube, "fields") as namespace:
-        realm = keycloak.create_realm(namespace)
-        yield Scene(kube, namespace, realm)
-        realm.delete(missing_ok=True)
+from scene import config_map, deployment, secret, until
 
 
 def test_refresh_interval(scene):

@@ -7,25 +7,9 @@ import subprocess
 import kubernetes
 import pytest
 
-import realm as keycloak_client
 from harness import fresh_namespace
 from operator_process import Operator, binary
 from scene import Scene, config_map, deployment, until
-
-
-@pytest.fixture(scope="module")
-def keycloak(cluster):
-    keycloak = keycloak_client.Keycloak.from_env()
-    keycloak.wait_ready()
-    return keycloak
-
-
-@pytest.fixture
-def scene(kube, crd, keycloak):
-    with fresh_namespace(kube, "flags") as namespace:
-        realm = keycloak.create_realm(namespace)
-        yield Scene(kube, namespace, realm)
-        realm.delete(missing_ok=True)
 
 
 def leases(kube, namespace):

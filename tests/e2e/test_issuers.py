@@ -6,19 +6,11 @@ import json
 import pytest
 
 import keycloak_proxy as lie
-import realm as keycloak_client
 from harness import fresh_namespace
 from keycloak_proxy import KeycloakProxy
 from keycloak_server import Authority
 from operator_process import Operator
 from scene import ISSUER, Scene, config_map, until
-
-
-@pytest.fixture(scope="module")
-def keycloak(cluster):
-    keycloak = keycloak_client.Keycloak.from_env()
-    keycloak.wait_ready()
-    return keycloak
 
 
 @pytest.fixture(scope="module")

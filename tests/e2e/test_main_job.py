@@ -8,28 +8,10 @@ import pytest
 import requests
 
 import realm as keycloak_client
-from harness import fresh_namespace
 from operator_process import Operator
-from scene import Scene, config_map, deployment, secret, until
+from scene import config_map, deployment, secret, until
 
 DAY_S = 86400
-
-
-@pytest.fixture(scope="module")
-def keycloak(cluster):
-    keycloak = keycloak_client.Keycloak.from_env()
-    keycloak.wait_ready()
-    return keycloak
-
-
-@pytest.fixture
-def scene(kube, crd, keycloak):
-    """A namespace and a realm of the test's own."""
-    with fresh_namespace(kube, "main") as namespace:
-        realm = keycloak.create_realm(namespace)
-        scene = Scene(kube, namespace, realm)
-        yield scene
-        realm.delete(missing_ok=True)
 
 
 def kids(realm):

@@ -10,28 +10,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-import realm as keycloak_client
 from harness import FINALIZER, fresh_namespace, installed
 from operator_process import Operator
 from scene import Scene, config_map, secret, until
 
 PREFIX = "objects"
 HOLD = "keyturn.test/hold"
-
-
-@pytest.fixture(scope="module")
-def keycloak(cluster):
-    keycloak = keycloak_client.Keycloak.from_env()
-    keycloak.wait_ready()
-    return keycloak
-
-
-@pytest.fixture
-def scene(kube, crd, keycloak):
-    with fresh_namespace(kube, "objects") as namespace:
-        realm = keycloak.create_realm(namespace)
-        yield Scene(kube, namespace, realm)
-        realm.delete(missing_ok=True)
 
 
 def consumer(scene, name):

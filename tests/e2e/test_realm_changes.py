@@ -11,13 +11,6 @@ from operator_process import Operator
 from scene import ISSUER, Scene, config_map, deployment, secret, until
 
 
-@pytest.fixture(scope="module")
-def keycloak(cluster):
-    keycloak = keycloak_client.Keycloak.from_env()
-    keycloak.wait_ready()
-    return keycloak
-
-
 @pytest.fixture
 def scene(kube, crd, keycloak):
     """A realm with a rotation that is Ready, and its operator."""

@@ -2,28 +2,11 @@
 """Workloads of every kind and in every state: restarted exactly once for each change, and named with what to do where they do not roll."""
 import pytest
 
-import realm as keycloak_client
-from harness import fresh_namespace
 from operator_process import Operator
 from scene import Scene, config_map, daemon_set, deployment, secret, stateful_set, until
 
 ANNOTATION = "keyturn.dev/trust-hash"
 APPS = {"Deployment": "deployment", "StatefulSet": "stateful_set", "DaemonSet": "daemon_set"}
-
-
-@pytest.fixture(scope="module")
-def keycloak(cluster):
-    keycloak = keycloak_client.Keycloak.from_env()
-    keycloak.wait_ready()
-    return keycloak
-
-
-@pytest.fixture
-def scene(kube, crd, keycloak):
-    with fresh_namespace(kube, "work") as namespace:
-        realm = keycloak.create_realm(namespace)
-        yield Scene(kube, namespace, realm)
-        realm.delete(missing_ok=True)
 
 
 def patch(scene, kind, name, **spec):
