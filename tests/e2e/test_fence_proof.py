@@ -120,7 +120,7 @@ def test_the_rights_of_the_chart_are_enough(scene, operator):
     scene.wait_ready("whole")
     assert scene.template_hash("Deployment", "reader")
     until(lambda: scene.events("ConsumerRestarted", "whole"), "the Event of the restart")
-    assert scene.get("whole")["metadata"]["finalizers"] == [FINALIZER]
+    until(lambda: scene.get("whole")["metadata"].get("finalizers") == [FINALIZER], "the finalizer")
     scene.delete("whole")
     named = "metadata.name=c-keys"
     until(lambda: not scene.kube.core.list_namespaced_secret(scene.namespace, field_selector=named).items, "what it published is gone")
