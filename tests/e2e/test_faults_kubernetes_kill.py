@@ -19,6 +19,7 @@ from operator_process import Operator
 from realm import certificate
 from scene import Scene, config_map, deployment, secret, until
 
+ROLLOUT_S = 0.5    # how late a rollout is seen: so that every telling writes that it is under way
 WORKERS = 3        # stories told at a time, each in a realm of its own
 TRIES = 3          # a write that did not happen this time: the story is told again
 DAY_S = 86400
@@ -132,6 +133,7 @@ class Teller:
     def __init__(self, kube, keycloak, keys, folder, name):
         folder.mkdir()
         self.kube, self.keys, self.proxy = kube, keys, KubeProxy(folder)
+        self.proxy.slow_streams(ROLLOUT_S, resource="deployments")
         self.realm = keycloak.create_realm(name)
         self.first = {c["id"] for c in self.realm.components()}
 

@@ -9,6 +9,8 @@ from harness import CLUSTER, run
 from operator_process import Operator
 from scene import config_map, deployment, until
 
+pytestmark = pytest.mark.alone
+
 
 @contextlib.contextmanager
 def no_api_server(cluster):
@@ -77,7 +79,7 @@ def test_etcd_is_compacted_while_the_operator_is_cut_off(story, cluster, proxy):
         until(lambda: story.status().get("refreshed") == "unseen", "the annotation is served")
         gone = [e for e in proxy.seen(verb="watch") if e.status == 410 or (e.status == 200 and b'"code":410' in e.answer)]
         assert gone, "no watch was told 410"
-        assert len(proxy.seen(verb="watchlist")) >= listed + len({e.resource for e in gone})
+        until(lambda: len(proxy.seen(verb="watchlist")) >= listed + len({e.resource for e in gone}), "all that was told 410 is listed again")
         edit(story)
         wait_repaired(story, kids)
         assert story.read_workload("Deployment", "web").metadata.generation == 2

@@ -7,6 +7,7 @@
             gate.wait(1)
         proxy.lose(verb="create", resource="secrets")                         # the server did it; no answer comes
         proxy.cut_streams()
+        proxy.slow_streams(0.5, resource="deployments")                       # all that they carry comes that late
         proxy.seen(write=True)
 
 Requests are chosen by the properties of Exchange: verb (get, list, watchlist = a watch that lists first, watch, create,
@@ -166,6 +167,8 @@ class KubeProxy:
         self.forward_token = forward_token
         self.exchanges, self.faults, self.streams, self.connections = [], [], [], set()
         self.refusing = False
+        self.lags = []  # (seconds, wanted)
+        self.idle = []
         self.lock = threading.RLock()
         self.closed = threading.Event()
         self._read_kubeconfig(os.environ["KUBECONFIG"])
@@ -290,6 +293,10 @@ class KubeProxy:
                 stream.frozen = True
         return frozen
 
+    def slow_streams(self, seconds, **wanted):
+        """From now on all that these streams carry comes late."""
+        self.lags.append((seconds, wanted))
+
     def inject(self, event, **wanted):
         """Writes an event into the streams there are, and ends them, as the API server does after an ERROR."""
         streams = self.open_streams(**wanted)
@@ -329,7 +336,7 @@ class KubeProxy:
             with self.lock:
                 self.connections.add(connection)
             reader = connection.makefile("rb")
-            upstream = http.client.HTTPSConnection(*self.server, context=self.upstream_context, timeout=60)
+            upstream = self._upstream()
             while (exchange := self._read_request(connection, reader)) is not None:
                 self._exchange(exchange, upstream)
         except (Lost, *ERRORS):
@@ -337,10 +344,22 @@ class KubeProxy:
         finally:
             with self.lock:
                 self.connections.discard(connection)
+                if upstream is not None and upstream.whole:
+                    self.idle.append(upstream)
+                    upstream = None
             for end in (connection or raw, upstream):
                 if end is not None:
                     with contextlib.suppress(OSError):
                         end.close()
+
+    def _upstream(self):
+        """A connection to the server: one that somebody has left, for a handshake costs more than most requests."""
+        with self.lock:
+            if self.idle:
+                return self.idle.pop()
+        upstream = http.client.HTTPSConnection(*self.server, context=self.upstream_context, timeout=60)
+        upstream.whole = True  # nothing of an answer is still to come
+        return upstream
 
     def _read_request(self, connection, reader):
         line = reader.readline(65537)
@@ -370,11 +389,13 @@ class KubeProxy:
                 exchange.status, headers, exchange.answer = said
                 self._pass(exchange, headers)
                 return
+        upstream.whole = False
         response = self._ask(exchange, upstream)
         exchange.status = response.status
         streaming = exchange.stream and response.status == 200
         if not streaming:
             exchange.answer = response.read()
+            upstream.whole = not exchange.stream
         for fault in taken:
             if fault.after:
                 fault.after(exchange)
@@ -414,6 +435,7 @@ class KubeProxy:
         try:
             while piece := response.read1(65536):
                 stream.exchange.answer = (stream.exchange.answer + piece)[:ANSWER_KEPT]
+                self.closed.wait(sum(seconds for seconds, wanted in self.lags if stream.exchange.matches(wanted)))
                 stream.send(piece)
         except ERRORS:
             pass
@@ -435,7 +457,7 @@ class KubeProxy:
         shut(self.listener)
         self.listener.close()
         with self.lock:
-            faults, streams, connections = list(self.faults), list(self.streams), list(self.connections)
+            faults, streams, connections = list(self.faults), list(self.streams), [*self.connections, *(i.sock for i in self.idle if i.sock)]
         for fault in faults:
             fault.end()
         for stream in streams:
