@@ -15,11 +15,13 @@
 #define LIMIT_OBJECT_BYTES \
     (1000UL << 10)                    /* one Secret or ConfigMap of ours; the server's is 1 MiB */
 #define LIMIT_KEYS 64                 /* signing keys of one realm */
+#define LIMIT_CLAIMS 64               /* components of KeyRotations in one realm */
 #define LIMIT_KID 256                 /* bytes of a kid */
 #define LIMIT_CERT_BYTES (16UL << 10) /* one DER certificate */
 #define LIMIT_CONSUMERS 300           /* spec.consumers */
 #define LIMIT_RESTARTS 16             /* reload.restart of one consumer */
 #define LIMIT_WARN_THRESHOLDS 8       /* spec.wrapper.warnBefore */
+#define LIMIT_HISTORY 10              /* rotations in status.history */
 #define LIMIT_NAME 253                /* DNS subdomain */
 #define LIMIT_URL 512
 #define LIMIT_CA_BUNDLE (512UL << 10)

@@ -2,6 +2,7 @@
 #include "informer/informer.h"
 
 #include <string.h>
+#include "base/jitter.h"
 
 #define BACKOFF_BASE_MS 200
 #define BACKOFF_MAX_MS 8000
@@ -15,17 +16,6 @@ void informer_init(struct informer *i, uint32_t seed)
     *i = (struct informer){.random = seed != 0 ? seed : 1};
 }
 
-/* xorshift32: spreads the retries of many operators, nothing more. */
-static uint32_t jitter_next(struct informer *i)
-{
-    uint32_t x = i->random;
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    i->random = x;
-    return x;
-}
-
 /* Between half of the step and all of it. */
 static int64_t backoff_ms(struct informer *i)
 {
@@ -35,7 +25,7 @@ static int64_t backoff_ms(struct informer *i)
         step *= 2;
     if (step > max)
         step = max;
-    return step / 2 + (int64_t)(jitter_next(i) % (uint32_t)(step / 2 + 1));
+    return step / 2 + (int64_t)(jitter_next(&i->random) % (uint32_t)(step / 2 + 1));
 }
 
 static void note_failure(struct informer *i)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/buf.h"
 #include "base/date.h"
+#include "base/jitter.h"
 #include "codec/kube_codec.h"
 #include "leader/leader.h"
 
@@ -40,12 +41,7 @@ static void release_now(struct lease *lease);
 
 static int64_t retry_ms(struct lease *lease)
 {
-    uint32_t x = lease->random;
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    lease->random = x;
-    return LOOK_MS + (int64_t)(x % (LOOK_JITTER_MS + 1));
+    return LOOK_MS + (int64_t)(jitter_next(&lease->random) % (LOOK_JITTER_MS + 1));
 }
 
 /* Tells a change of leadership, and wakes when the deadline will have passed. */
@@ -234,10 +230,7 @@ struct lease *lease_new(struct kube *kube, struct loop *loop, const struct lease
     lease->options = *options;
     lease->options.namespace = lease->options.name = lease->options.identity = NULL;
     leader_init(&lease->leader, options->identity);
-    lease->random =
-        (uint32_t)(((uint64_t)loop_wall_us() ^ (uint64_t)(uintptr_t)lease) * 0x9e3779b97f4a7c15U >>
-                   32) |
-        1;
+    lease->random = jitter_seed(loop_wall_us(), options->identity, options->name);
     lease->timer = (struct loop_timer){.fire = on_timer, .ctx = lease};
     lease->deadline = (struct loop_timer){.fire = on_deadline, .ctx = lease};
     loop_timer_in(loop, &lease->timer, 0);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/buf.h"
+#include "base/jitter.h"
 #include "base/limits.h"
 #include "codec/frames.h"
 #include "codec/json.h"
@@ -45,15 +46,6 @@ struct watcher {
 
 static void on_timer(void *ctx);
 
-static uint32_t random_next(struct watcher *w)
-{
-    uint32_t x = w->random;
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    return w->random = x;
-}
-
 struct watcher *watcher_new(struct kube *kube, struct loop *loop, const struct watcher_class *class)
 {
     struct watcher *w = calloc(1, sizeof(*w));
@@ -64,10 +56,8 @@ struct watcher *watcher_new(struct kube *kube, struct loop *loop, const struct w
     w->class = *class;
     w->page_objects = PAGE_OBJECTS;
     store_init(&w->store, &w->class);
-    /* Nothing secret: so that many watchers, and many operators, do not act in the same moment. */
-    uint64_t seed = ((uint64_t)loop_wall_us() ^ (uint64_t)(uintptr_t)w) * 0x9e3779b97f4a7c15U;
-    w->random = (uint32_t)(seed >> 32) | 1;
-    informer_init(&w->informer, random_next(w));
+    w->random = jitter_seed(loop_wall_us(), class->plural, class->namespace);
+    informer_init(&w->informer, jitter_next(&w->random));
     w->timer = (struct loop_timer){.fire = on_timer, .ctx = w};
     return w;
 }
@@ -339,7 +329,7 @@ static void build_path(struct watcher *w, struct buf *out)
         }
     } else {
         buf_appendf(out, "?watch=1&allowWatchBookmarks=true&timeoutSeconds=%u&resourceVersion=",
-                    WATCH_MIN_S + random_next(w) % (WATCH_MIN_S + 1));
+                    WATCH_MIN_S + jitter_next(&w->random) % (WATCH_MIN_S + 1));
         if (w->step.request == INFORMER_WATCH)
             http_append_escaped(out, w->informer.resource_version);
         else

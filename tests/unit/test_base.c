@@ -9,6 +9,8 @@
 #include "base/arena.h"
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/jitter.h"
+#include "base/shell.h"
 #include "base/str.h"
 #include "base/utf8.h"
 
@@ -154,6 +156,30 @@ static void test_text_format(void **state)
     assert_string_equal(out, "123");
 }
 
+static void test_shell_word(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *word;
+    } cases[] = {{"prod", "prod"},
+                 {"service-account-a.b_c@d", "service-account-a.b_c@d"},
+                 {"", "''"},
+                 {"two words", "'two words'"},
+                 {"$(reboot)", "'$(reboot)'"},
+                 {"it's", "'it'\\''s'"},
+                 {"''", "''\\'''\\'''"}};
+    char out[SHELL_WORD_SIZE(23)];
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_true(shell_word(cases[i].text, out, sizeof(out)));
+        assert_string_equal(out, cases[i].word);
+    }
+    assert_false(shell_word("123456789012345678901234", out, sizeof(out)));
+    assert_string_equal(out, "");
+    assert_false(shell_word("two\nlines", out, sizeof(out)));
+    assert_false(shell_word("caf\xc3\xa9", out, sizeof(out)));
+    assert_false(shell_word("\x7f", out, sizeof(out)));
+}
+
 static void test_arena_pieces(void **state)
 {
     (void)state;
@@ -212,6 +238,25 @@ static void test_arena_reset_zeroes_again(void **state)
         assert_int_equal(again[i], 0);
 }
 
+static void test_jitter_spreads(void **state)
+{
+    (void)state;
+    uint32_t random = 1;
+    unsigned high = 0;
+    for (int i = 0; i < 10000; i++) {
+        assert_int_not_equal(jitter_next(&random), 0);
+        assert_int_not_equal(random, 1); /* it does not come round */
+        high += random >> 31;
+    }
+    assert_in_range(high, 4700, 5300);
+    uint32_t seed = jitter_seed(1700000000000000, "pods", "a");
+    assert_int_equal(seed, jitter_seed(1700000000000000, "pods", "a"));
+    assert_int_not_equal(seed, jitter_seed(1700000000000000, "pods", "b"));
+    assert_int_not_equal(seed, jitter_seed(1700000000000000, "pod", "sa"));
+    assert_int_not_equal(seed, jitter_seed(1700000000000001, "pods", "a"));
+    assert_int_not_equal(jitter_seed(0, NULL, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +268,8 @@ int main(void)
         cmocka_unit_test(test_str),
         cmocka_unit_test(test_str_to_u64),
         cmocka_unit_test(test_text_format),
+        cmocka_unit_test(test_shell_word),
+        cmocka_unit_test(test_jitter_spreads),
         cmocka_unit_test(test_arena_pieces),
         cmocka_unit_test(test_arena_ceiling),
         cmocka_unit_test(test_arena_reset_zeroes_again),
