@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kubeconfig: the current context of a kubeconfig (libyaml events, no trees). Aliases and anchors
- * are refused, as are more than one document, depth above 16 and files above 1 MiB. exec plugins
- * and auth providers are named in the error. Source: client-go tools/clientcmd/api/v1. */
+ * kubeconfig: the current context of a kubeconfig. What codec/yaml.h refuses is refused; exec
+ * plugins and auth providers are named in the error. The tree in between is wiped (json_setup).
+ * Source: client-go tools/clientcmd/api/v1. */
 #ifndef KEYTURN_CODEC_KUBECONFIG_H
 #define KEYTURN_CODEC_KUBECONFIG_H
 

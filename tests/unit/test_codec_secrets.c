@@ -223,20 +223,22 @@ static void check_config(const char *text, enum err_class class, const char *wor
 static void test_kubeconfig_refuses(void **state)
 {
     (void)state;
-    check_config("", ERR_INVALID, "no current-context");
+    check_config("", ERR_INVALID, "nothing in it");
     check_config("[a]", ERR_INVALID, "a mapping is expected");
     check_config("a", ERR_INVALID, "a mapping is expected");
-    check_config("a: [", ERR_INVALID, "no valid YAML (line ");
-    check_config("a: &x 1", ERR_INVALID, "anchors are refused (line 1)");
+    check_config("a: [", ERR_INVALID, "no valid YAML");
+    check_config("a: &x 1", ERR_INVALID, "line 1: anchors");
     check_config("a: &x [1]", ERR_INVALID, "anchors");
     check_config("a: &x {b: 1}", ERR_INVALID, "anchors");
     check_config("a: *x", ERR_INVALID, "aliases");
-    check_config("a: 1\n---\nb: 1", ERR_INVALID, "more than one document");
+    check_config("a: 1\n---\nb: 1", ERR_INVALID, "a second document");
     check_config("{a: 1}: b", ERR_INVALID, "no text");
     check_config("a: \"x\\0y\"", ERR_INVALID, "NUL");
-    check_config("a: [[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]", ERR_LIMIT, "deeper");
+    check_config("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", ERR_LIMIT, "deeper");
     check_config(HEAD, ERR_INVALID, "no cluster a");
     check_config(HEAD CLUSTER, ERR_INVALID, "no user a");
+    check_config(HEAD CLUSTER "users: [{name: a, user: {token: 12345}}]", ERR_INVALID,
+                 "token: write a text, in quotes");
     check_config(HEAD "clusters: [{name: a, cluster: {server: 'ftp://x'}}]", ERR_INVALID,
                  "http://");
     check_config(HEAD "clusters: [{name: a, cluster: {server: 'https://x', proxy-url: 'x'}}]",
@@ -270,13 +272,6 @@ static void test_kubeconfig_bounds(void **state)
     assert_int_equal(kubeconfig_decode((struct str){text, len}, NULL, &c, &err), -1);
     assert_int_equal(err.class, ERR_LIMIT);
     free(text);
-    struct buf cleanup_buf many = {0};
-    buf_append_text(&many, "users:\n");
-    for (int i = 0; i < 4097; i++) {
-        buf_append_text(&many, "- name: a\n");
-    }
-    assert_int_equal(kubeconfig_decode(buf_view(&many), NULL, &c, &err), -1);
-    assert_int_equal(err.class, ERR_LIMIT);
     /* null in all its spellings is absence. */
     assert_int_equal(
         kubeconfig_decode(str_from(HEAD CLUSTER
