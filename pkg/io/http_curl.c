@@ -6,7 +6,7 @@
 #include <sys/epoll.h>
 
 #define RESOLVE_TIMEOUT_MS 3000
-#define EASY_POOL_MAX 32 /* idle easy handles kept: each costs some KiB and a page of options */
+#define EASY_POOL_MAX 4          /* idle easy handles kept: each has some 20 KiB */
 #define IDLE_CONNECTIONS_MAX 64L /* kept open per lane */
 
 struct lane {
