@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "codec/base64.h"
 #include "codec/json.h"
+#include "jose/jwt.h"
 
 #define TOKEN_MAX (64UL << 10)
 #define TOKEN_LIFETIME_DEFAULT_S 60 /* RFC 6749 5.1: expires_in is only recommended */
@@ -73,6 +74,30 @@ int token_decode(struct str body, struct buf *out, long *ret_expires_s, struct e
         return err_set(err, ERR_NO_MEMORY, "token answer: out of memory");
     }
     *ret_expires_s = (long)lifetime_s;
+    return 0;
+}
+
+int token_header_decode(struct str token, char kid[LIMIT_KID + 1], char alg[16], struct err *err)
+{
+    struct jose_jws jws;
+    kid[0] = '\0';
+    alg[0] = '\0';
+    if (jose_jws_read(token, &jws, err) != 0) {
+        return -1;
+    }
+    json_t *cleanup_json tree = json_load(buf_view(&jws.header), false, "token header", err);
+    jose_jws_release(&jws);
+    if (tree == NULL) {
+        return -1;
+    }
+    const char *kid_text = json_text(tree, "kid");
+    const char *alg_text = json_text(tree, "alg");
+    if (kid_text == NULL || alg_text == NULL || !text_format(kid, LIMIT_KID + 1, "%s", kid_text) ||
+        !text_format(alg, 16, "%s", alg_text)) {
+        kid[0] = '\0';
+        alg[0] = '\0';
+        return err_set(err, ERR_INVALID, "token header: no kid and alg that can be used");
+    }
     return 0;
 }
 

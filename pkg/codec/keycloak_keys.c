@@ -187,6 +187,7 @@ static int entry_decode(struct gather *g, const json_t *entry, struct err *err)
     }
     new.certificate_unreadable = cert_why.class != ERR_NONE;
     err_clean_text(new.component, sizeof(new.component), json_text(entry, "providerId"));
+    new.priority = json_number(entry, "providerPriority", 0);
     add_key(g, &new);
     return 0;
 }
@@ -365,8 +366,60 @@ int jwks_decode(struct str body, struct realm_keys *ret, struct err *err)
 
 /* --- components ------------------------------------------------------------------ */
 
+static void providers_decode(const json_t *list, struct realm_keys *into)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *component = json_array_get(list, i);
+        char id[sizeof(into->keys[0].component)];
+        err_clean_text(id, sizeof(id), json_text(component, "id"));
+        for (size_t k = 0; id[0] != '\0' && k < into->count; k++) {
+            if (strcmp(into->keys[k].component, id) == 0) {
+                err_clean_text(into->keys[k].provider, sizeof(into->keys[k].provider),
+                               json_text(component, "providerId"));
+            }
+        }
+    }
+}
+
+static int claims_decode(const json_t *list, struct realm_keys *into, struct err *err)
+{
+    struct realm_claim claims[LIMIT_CLAIMS];
+    size_t count = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *component = json_array_get(list, i);
+        const char *id = json_text(component, "id");
+        const char *name = json_text(component, "name");
+        if (id == NULL || name == NULL || !text_starts_with(name, REALM_CLAIM_PREFIX)) {
+            continue;
+        }
+        if (count == LIMIT_CLAIMS) {
+            return err_set(err, ERR_LIMIT,
+                           "components: more than %d are named \"%s...\": delete those whose "
+                           "KeyRotation is gone",
+                           LIMIT_CLAIMS, REALM_CLAIM_PREFIX);
+        }
+        struct realm_claim *new = &claims[count++];
+        err_clean_text(new->component, sizeof(new->component), id);
+        err_clean_text(new->name, sizeof(new->name), name);
+        err_clean_text(new->provider, sizeof(new->provider), json_text(component, "providerId"));
+    }
+    struct realm_claim *copy = count > 0 ? malloc(count * sizeof(*copy)) : NULL;
+    if (count > 0 && copy == NULL) {
+        return err_set(err, ERR_NO_MEMORY, "components: out of memory");
+    }
+    if (count > 0) {
+        memcpy(copy, claims, count * sizeof(*copy));
+    }
+    free(into->claims);
+    into->claims = copy;
+    into->claims_count = count;
+    into->claims_known = true;
+    return 0;
+}
+
 int components_decode(struct str body, struct realm_keys *into, struct err *err)
 {
+    into->claims_known = false;
     json_t *cleanup_json tree = json_load(body, false, "components", err);
     if (tree == NULL) {
         return -1;
@@ -377,18 +430,18 @@ int components_decode(struct str body, struct realm_keys *into, struct err *err)
     if (json_array_size(tree) > ENTRIES_MAX) {
         return err_set(err, ERR_LIMIT, "components: more than %d entries", ENTRIES_MAX);
     }
-    for (size_t i = 0; i < json_array_size(tree); i++) {
-        const json_t *component = json_array_get(tree, i);
-        char id[sizeof(into->keys[0].component)];
-        err_clean_text(id, sizeof(id), json_text(component, "id"));
-        for (size_t k = 0; id[0] != '\0' && k < into->count; k++) {
-            if (strcmp(into->keys[k].component, id) == 0) {
-                err_clean_text(into->keys[k].provider, sizeof(into->keys[k].provider),
-                               json_text(component, "providerId"));
-            }
+    providers_decode(tree, into);
+    return claims_decode(tree, into, err);
+}
+
+bool realm_keys_sign(const struct realm_keys *keys, const struct jose_key *key)
+{
+    for (size_t i = 0; i < keys->active_count; i++) {
+        if (text_eq(keys->active[i].kid, key->kid) && text_eq(keys->active[i].alg, key->alg)) {
+            return true;
         }
     }
-    return 0;
+    return false;
 }
 
 void realm_keys_release(struct realm_keys *keys)
@@ -401,5 +454,6 @@ void realm_keys_release(struct realm_keys *keys)
     }
     free(keys->keys);
     free(keys->active);
+    free(keys->claims);
     *keys = (struct realm_keys){.count = 0};
 }

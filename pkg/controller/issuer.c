@@ -44,7 +44,7 @@ const char *issuer_jwks_url(const struct rotation_state *s, const struct rotatio
     if (object->spec.keycloak_url != NULL)
         return arena_printf(arena, "%s/protocol/openid-connect/certs",
                             realm_url(arena, &object->spec));
-    return discovery != NULL ? discovery->discovery.jwks_uri : NULL;
+    return discovery != NULL ? discovery->jwks_uri : NULL;
 }
 
 /* ---- subscriptions ---- */
@@ -245,12 +245,12 @@ enum issuer_finding issuer_compare(const struct rotation_state *s,
     const char *wanted = object->spec.issuer_url;
     struct arena cleanup_arena arena = {0};
     const char *asked = discovery_base(&object->spec, &arena);
-    *ret_found = r != NULL ? r->discovery.issuer : NULL;
+    *ret_found = r != NULL ? r->issuer : NULL;
     bool alias = wanted != NULL && object->spec.keycloak_url != NULL && is_in_cluster(wanted);
     if (r == NULL || asked == NULL)
         return alias ? ISSUER_IN_CLUSTER : ISSUER_UNCHECKED;
-    bool echo = text_eq(r->discovery.issuer, asked) && object->spec.keycloak_url != NULL;
-    bool same = wanted != NULL && text_eq(wanted, r->discovery.issuer);
+    bool echo = text_eq(r->issuer, asked) && object->spec.keycloak_url != NULL;
+    bool same = wanted != NULL && text_eq(wanted, r->issuer);
     /* An alias that the server only echoes is no proof that tokens will say it. */
     if (alias && (same || echo))
         return ISSUER_IN_CLUSTER;
@@ -259,7 +259,7 @@ enum issuer_finding issuer_compare(const struct rotation_state *s,
     if (echo)
         return wanted == NULL && is_in_cluster(asked) ? ISSUER_IN_CLUSTER : ISSUER_FOLLOWS_HOST;
     if (wanted == NULL)
-        return is_in_cluster(r->discovery.issuer) ? ISSUER_IN_CLUSTER : ISSUER_DISCOVERED;
+        return is_in_cluster(r->issuer) ? ISSUER_IN_CLUSTER : ISSUER_DISCOVERED;
     return ISSUER_DIFFERS;
 }
 

@@ -6,13 +6,18 @@
 #include "keycloak/reading.h"
 #include "keycloak/words.h"
 
-static void ask_credentials(struct feed *f);
+/* The poll ends without keys. */
+static void give_up(struct feed *f, const struct err *err)
+{
+    write_unsent(f, err);
+    feed_bad(f, err);
+}
 
 static void no_memory(struct feed *f)
 {
     struct err err = {0};
     err_set(&err, ERR_NO_MEMORY, "realm keys: out of memory");
-    feed_bad(f, &err);
+    give_up(f, &err);
 }
 
 static void drop_token(struct admin *a)
@@ -21,18 +26,30 @@ static void drop_token(struct admin *a)
     a->token_until_ms = 0;
 }
 
+void admin_token_is_old(struct feed *f)
+{
+    f->admin->token_until_ms = 0;
+}
+
+struct admin *admin_new(void)
+{
+    return calloc(1, sizeof(struct admin));
+}
+
 void admin_release(struct feed *f)
 {
-    struct admin *a = &f->admin;
+    struct admin *a = f->admin;
     const struct source_credentials_port *port = &f->all->options.credentials;
+    if (a == NULL)
+        return;
     if (a->credentials != NULL)
         port->cancel(port->ctx, a->credentials);
-    a->credentials = NULL;
     reading_free(a->pending);
-    a->pending = NULL;
     drop_token(a);
+    write_release(f);
     free(a->client_id);
-    a->client_id = NULL;
+    free(a);
+    f->admin = NULL;
 }
 
 static void realm_url(const struct feed *f, const char *before, const char *after, struct buf *out)
@@ -43,22 +60,25 @@ static void realm_url(const struct feed *f, const char *before, const char *afte
     buf_append_text(out, after);
 }
 
-static int ask_with_token(struct feed *f, const char *path,
-                          void (*on_done)(void *ctx, const struct http_response *response))
+int admin_ask(struct feed *f, const struct admin_request *asked,
+              void (*on_done)(void *ctx, const struct http_response *response))
 {
     struct buf cleanup_buf url = {0};
     struct buf cleanup_buf bearer = {.secret = true};
-    realm_url(f, "/admin/realms/", path, &url);
-    buf_appendf(&bearer, "Bearer %s", buf_text(&f->admin.token));
+    realm_url(f, "/admin/realms/", asked->path, &url);
+    buf_appendf(&bearer, "Bearer %s", buf_text(&f->admin->token));
     struct http_header headers[] = {
         {"Accept", "application/json"},
         {"Authorization", buf_text(&bearer)},
+        {"Content-Type", "application/json"},
     };
     struct http_request request = {
-        .method = "GET",
+        .method = asked->method,
         .url = buf_text(&url),
         .headers = headers,
-        .headers_count = ARRAY_LEN(headers),
+        .headers_count = ARRAY_LEN(headers) - (asked->body.len == 0),
+        .body = asked->body,
+        .timeout_ms = asked->timeout_ms,
         .secret = true,
     };
     return url.failed || bearer.failed ? -1 : feed_send(f, &request, on_done);
@@ -76,24 +96,49 @@ static void finish(struct feed *f, struct reading *reading)
     feed_good(f, reading);
 }
 
-/* The components only name the providers: keys that were read are not held back for want of them.
- */
+/* Why claims are not known. */
+static void components_bad(struct feed *f, const struct http_response *response,
+                           const struct err *cause)
+{
+    struct admin *a = f->admin;
+    int status = response->err.class == ERR_NONE ? response->status : 0;
+    if (status == 200)
+        words_content(&f->key, "key components", cause, &a->components_err);
+    else if (status == 401 || status == 403)
+        words_admin(&f->key, a->client_id, status, &a->components_err);
+    else
+        words_answer(&f->key, "key components", response, &a->components_err);
+    if (status == 401)
+        drop_token(a);
+}
+
+/* The components name the providers and the claims: keys that were read are not held back for want
+ * of them. */
 static void on_components(void *ctx, const struct http_response *response)
 {
     struct feed *f = ctx;
-    struct admin *a = &f->admin;
+    struct admin *a = f->admin;
+    struct err cause = {0};
     f->call = NULL;
     struct reading *reading = a->pending;
     a->pending = NULL;
-    bool good = response->err.class == ERR_NONE && response->status == 200 &&
-                components_decode(response->body, &reading->keys, NULL) == 0;
-    if (response->status == 401)
-        drop_token(a);
     a->keys_digest[0] = '\0';
-    if (good)
+    if (response->err.class == ERR_NONE && response->status == 200 &&
+        components_decode(response->body, &reading->keys, &cause) == 0) {
+        err_clear(&a->components_err);
         (void)reading_keys_digest(&reading->keys, false, a->keys_digest);
-    else if (f->reading != NULL)
-        (void)reading_copy_providers(&reading->keys, &f->reading->keys);
+        write_look(f, &reading->keys);
+    } else {
+        components_bad(f, response, &cause);
+        if (f->reading != NULL) {
+            (void)reading_copy_providers(&reading->keys, &f->reading->keys);
+            if (reading_copy_claims(&reading->keys, &f->reading->keys) != 0) {
+                reading_free(reading);
+                no_memory(f);
+                return;
+            }
+        }
+    }
     finish(f, reading);
 }
 
@@ -101,36 +146,42 @@ static void on_components(void *ctx, const struct http_response *response)
 
 static void keys_refused(struct feed *f, int status)
 {
-    struct admin *a = &f->admin;
+    struct admin *a = f->admin;
     /* A role given meanwhile, a realm made anew, another signing key: all want a new token. */
     drop_token(a);
     if (status == 401 && !a->minted) {
-        ask_credentials(f);
+        admin_mint(f);
         return;
     }
     struct err err = {0};
     words_admin(&f->key, a->client_id, status, &err);
-    feed_bad(f, &err);
+    give_up(f, &err);
 }
 
 static void keys_read(struct feed *f, struct reading *reading)
 {
-    struct admin *a = &f->admin;
+    struct admin *a = f->admin;
     char digest[JOSE_HASH_TEXT];
     if (reading_keys_digest(&reading->keys, false, digest) != 0) {
         reading_free(reading);
         no_memory(f);
         return;
     }
+    const struct admin_request request = {.method = "GET",
+                                          .path = "/components?type=org.keycloak.keys.KeyProvider"};
     if (f->reading != NULL && strcmp(digest, a->keys_digest) == 0) {
         (void)reading_copy_providers(&reading->keys, &f->reading->keys);
-        finish(f, reading);
-        return;
+        if (reading_copy_claims(&reading->keys, &f->reading->keys) == 0) {
+            reading->keys.claims_known = f->reading->keys.claims_known;
+            finish(f, reading);
+            return;
+        }
+    } else {
+        a->pending = reading;
+        if (admin_ask(f, &request, on_components) == 0)
+            return;
+        a->pending = NULL;
     }
-    a->pending = reading;
-    if (ask_with_token(f, "/components?type=org.keycloak.keys.KeyProvider", on_components) == 0)
-        return;
-    a->pending = NULL;
     reading_free(reading);
     no_memory(f);
 }
@@ -148,7 +199,7 @@ static void on_keys(void *ctx, const struct http_response *response)
     }
     if (status != 200) {
         words_answer(&f->key, "realm keys", response, &err);
-        feed_bad(f, &err);
+        give_up(f, &err);
         return;
     }
     struct reading *reading = reading_new(f->sent_ms);
@@ -165,13 +216,24 @@ static void on_keys(void *ctx, const struct http_response *response)
     if (reading == NULL)
         return;
     reading_free(reading);
-    feed_bad(f, &err);
+    give_up(f, &err);
 }
 
 static void ask_keys(struct feed *f)
 {
-    if (ask_with_token(f, "/keys", on_keys) != 0)
+    const struct admin_request request = {.method = "GET", .path = "/keys"};
+    if (admin_ask(f, &request, on_keys) != 0)
         no_memory(f);
+}
+
+void admin_go_on(struct feed *f)
+{
+    if (write_due(f))
+        write_send(f);
+    else if (lifespan_due(f))
+        lifespan_read(f);
+    else
+        ask_keys(f);
 }
 
 /* --- token ---------------------------------------------------------------------------------- */
@@ -179,7 +241,7 @@ static void ask_keys(struct feed *f)
 static void on_token(void *ctx, const struct http_response *response)
 {
     struct feed *f = ctx;
-    struct admin *a = &f->admin;
+    struct admin *a = f->admin;
     struct err err = {0};
     struct err cause = {0};
     long lifetime_s = 0;
@@ -195,10 +257,12 @@ static void on_token(void *ctx, const struct http_response *response)
         words_content(&f->key, "token", &cause, &err);
     } else {
         a->token_until_ms = f->sent_ms + (int64_t)lifetime_s * 900;
-        ask_keys(f);
+        a->header.asked_ms = f->sent_ms;
+        (void)token_header_decode(buf_view(&a->token), a->header.kid, a->header.alg, NULL);
+        admin_go_on(f);
         return;
     }
-    feed_bad(f, &err);
+    give_up(f, &err);
 }
 
 static int ask_token(struct feed *f, const struct credentials *credentials)
@@ -229,18 +293,18 @@ static void on_credentials(void *ctx, const struct credentials *credentials,
                            const struct err *cause)
 {
     struct feed *f = ctx;
-    struct admin *a = &f->admin;
+    struct admin *a = f->admin;
     struct err err = {0};
     a->credentials = NULL;
     if (cause != NULL || credentials == NULL) {
         struct err unknown = {0};
         words_credentials(&f->key, cause != NULL ? cause : &unknown, &err);
-        feed_bad(f, &err);
+        give_up(f, &err);
         return;
     }
     if (!str_is(feed_base(buf_text(&credentials->url)), f->key.url)) {
         words_other_server(&f->key, &err);
-        feed_bad(f, &err);
+        give_up(f, &err);
         return;
     }
     free(a->client_id);
@@ -249,10 +313,11 @@ static void on_credentials(void *ctx, const struct credentials *credentials,
         no_memory(f);
 }
 
-static void ask_credentials(struct feed *f)
+void admin_mint(struct feed *f)
 {
-    struct admin *a = &f->admin;
+    struct admin *a = f->admin;
     const struct source_credentials_port *port = &f->all->options.credentials;
+    drop_token(a);
     a->minted = true;
     a->credentials = port->get(port->ctx, f->key.namespace, f->key.secret, on_credentials, f);
     if (a->credentials == NULL)
@@ -261,18 +326,20 @@ static void ask_credentials(struct feed *f)
 
 void admin_poll(struct feed *f)
 {
-    struct admin *a = &f->admin;
+    struct admin *a = f->admin;
     struct err err = {0};
+    bool fresh = a->mint_wanted;
+    a->mint_wanted = false;
     a->minted = false;
+    write_join(f);
     if (!http_url_is_plain(f->key.url)) {
         err_set(&err, ERR_INVALID,
                 "realm keys: spec.keycloak.url must be an http or https URL without user, query or "
                 "fragment");
-        feed_bad(f, &err);
-    } else if (a->token.len > 0 && loop_clock_ms() < a->token_until_ms) {
-        ask_keys(f);
+        give_up(f, &err);
+    } else if (!fresh && a->token.len > 0 && loop_clock_ms() < a->token_until_ms) {
+        admin_go_on(f);
     } else {
-        drop_token(a);
-        ask_credentials(f);
+        admin_mint(f);
     }
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "base/jitter.h"
 #include "base/limits.h"
 #include "keycloak/admin.h"
 #include "keycloak/reading.h"
@@ -75,6 +76,13 @@ struct feed *feed_new(struct sources *all, const struct source_key *key, char *n
         free(name);
         return NULL;
     }
+    f->admin = key->kind == SOURCE_ADMIN ? admin_new() : NULL;
+    if (key->kind == SOURCE_ADMIN && f->admin == NULL) {
+        key_release(&f->key);
+        free(f);
+        free(name);
+        return NULL;
+    }
     f->all = all;
     f->name = name;
     f->peer = peer_of(f->key.url);
@@ -99,12 +107,8 @@ void feed_free(struct feed *f)
 
 static int64_t random_below(struct feed *f, int64_t limit)
 {
-    uint32_t x = f->all->random;
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    f->all->random = x;
-    return limit > 0 ? (int64_t)(x % (uint64_t)limit) : 0;
+    uint32_t random = jitter_next(&f->all->random);
+    return limit > 0 ? (int64_t)(random % (uint64_t)limit) : 0;
 }
 
 static int64_t delay_ms(struct feed *f)
@@ -213,7 +217,8 @@ int feed_send(struct feed *f, struct http_request *request,
     const struct http_sink sink = {.on_done = on_done, .ctx = f};
     request->tls = &tls;
     request->lane = HTTP_LANE_KEYCLOAK;
-    request->timeout_ms = FEED_TIMEOUT_MS;
+    if (request->timeout_ms == 0)
+        request->timeout_ms = FEED_TIMEOUT_MS;
     request->body_max = LIMIT_KEYCLOAK_ANSWER;
     f->sent_ms = loop_clock_ms();
     f->call = http_submit(f->all->options.port, request, &sink);
@@ -240,11 +245,16 @@ static int read_jwks(struct feed *f, struct str body, struct reading *reading, s
 static int read_discovery(struct feed *f, struct str body, struct reading *reading, struct err *err)
 {
     struct err cause = {0};
-    if (discovery_decode(body, &reading->discovery, &cause) != 0) {
+    struct discovery found;
+    if (discovery_decode(body, &found, &cause) != 0) {
         words_content(&f->key, "discovery", &cause, err);
         return -1;
     }
-    reading_discovery_digest(&reading->discovery, reading->digest);
+    reading->issuer = strdup(found.issuer);
+    reading->jwks_uri = strdup(found.jwks_uri);
+    if (reading->issuer == NULL || reading->jwks_uri == NULL)
+        return err_set(err, ERR_NO_MEMORY, "discovery: out of memory");
+    reading_discovery_digest(&found, reading->digest);
     return 0;
 }
 

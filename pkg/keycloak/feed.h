@@ -9,16 +9,17 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "io/loop.h"
+#include "keycloak/lifespan.h"
 #include "keycloak/source.h"
+#include "keycloak/write.h"
 
-#define FEED_TIMEOUT_MS 10000 /* of each request */
-
-struct feed;
+#define FEED_TIMEOUT_MS 10000 /* of each request but a write */
 
 struct source { /* one subscriber */
     struct feed *feed;
     struct source *prev, *next;
     int64_t interval_ms;
+    bool wants_lifespan;
     void *ctx;
 };
 
@@ -31,6 +32,11 @@ struct admin {
     bool minted;             /* in this poll: a token refused after that is refused for good */
     struct reading *pending; /* keys are in, components are asked */
     char keys_digest[JOSE_HASH_TEXT]; /* of the keys whose components are known; "" none */
+    struct err components_err;        /* why they are not known */
+    bool mint_wanted;                 /* by source_mint, of the next poll */
+    struct source_minted header;      /* of the last token minted */
+    struct write write;
+    struct lifespan lifespan;
 };
 
 struct feed {
@@ -50,8 +56,8 @@ struct feed {
     struct err err;
     uint64_t number, polls;
     int64_t polled_ms;
-    unsigned failures; /* in a row */
-    struct admin admin;
+    unsigned failures;   /* in a row */
+    struct admin *admin; /* ADMIN, else NULL */
 };
 
 struct sources {
@@ -74,8 +80,8 @@ struct str feed_base(const char *url);
 void feed_good(struct feed *f, struct reading *reading);
 void feed_bad(struct feed *f, const struct err *err);
 
-/* Sends a request of this feed with its trust, deadline and ceiling; the call is kept in f->call.
- * -1: out of memory. */
+/* Sends a request of this feed with its trust and ceiling, and FEED_TIMEOUT_MS where it has no
+ * deadline; the call is kept in f->call. -1: out of memory. */
 int feed_send(struct feed *f, struct http_request *request,
               void (*on_done)(void *ctx, const struct http_response *response));
 

@@ -18,6 +18,8 @@ void reading_free(struct reading *r)
     if (r == NULL)
         return;
     realm_keys_release(&r->keys);
+    free(r->issuer);
+    free(r->jwks_uri);
     free(r);
 }
 
@@ -41,6 +43,20 @@ bool reading_copy_providers(struct realm_keys *into, const struct realm_keys *fr
         whole = whole && key->provider[0] != '\0';
     }
     return whole;
+}
+
+int reading_copy_claims(struct realm_keys *into, const struct realm_keys *from)
+{
+    size_t size = from->claims_count * sizeof(*from->claims);
+    struct realm_claim *copy = size > 0 ? malloc(size) : NULL;
+    if (size > 0 && copy == NULL)
+        return -1;
+    if (size > 0)
+        memcpy(copy, from->claims, size);
+    free(into->claims);
+    into->claims = copy;
+    into->claims_count = from->claims_count;
+    return 0;
 }
 
 /* The hashes stand for all that is derived from the key and from its certificate. */
@@ -90,7 +106,8 @@ static int key_line(const struct realm_key *key, bool with_provider, struct line
     add_field(&b, key->key->x5t_s256);
     add_field(&b, key->component);
     add_field(&b, with_provider ? key->provider : "");
-    buf_appendf(&b, "%d %d", (int)key->status, key->certificate_unreadable);
+    buf_appendf(&b, "%d %d %lld", (int)key->status, key->certificate_unreadable,
+                (long long)key->priority);
     jose_sha256(buf_text(&b), b.len, ret->hash);
     return b.failed ? -1 : 0;
 }
@@ -105,17 +122,32 @@ static int active_line(const struct realm_active *active, struct line *ret)
     return b.failed ? -1 : 0;
 }
 
-int reading_keys_digest(const struct realm_keys *keys, bool with_provider, char out[JOSE_HASH_TEXT])
+static int claim_line(const struct realm_claim *claim, struct line *ret)
 {
-    size_t count = keys->count + keys->active_count;
+    struct buf cleanup_buf b = {0};
+    add_field(&b, "claim");
+    add_field(&b, claim->component);
+    add_field(&b, claim->name);
+    add_field(&b, claim->provider);
+    jose_sha256(buf_text(&b), b.len, ret->hash);
+    return b.failed ? -1 : 0;
+}
+
+int reading_keys_digest(const struct realm_keys *keys, bool with_components,
+                        char out[JOSE_HASH_TEXT])
+{
+    size_t claims = with_components ? keys->claims_count : 0;
+    size_t count = keys->count + keys->active_count + claims;
     struct line *lines = calloc(count + 1, sizeof(*lines));
     if (lines == NULL)
         return -1;
     int result = 0;
     for (size_t i = 0; i < keys->count; i++)
-        result |= key_line(&keys->keys[i], with_provider, &lines[i]);
+        result |= key_line(&keys->keys[i], with_components, &lines[i]);
     for (size_t i = 0; i < keys->active_count; i++)
         result |= active_line(&keys->active[i], &lines[keys->count + i]);
+    for (size_t i = 0; i < claims; i++)
+        result |= claim_line(&keys->claims[i], &lines[keys->count + keys->active_count + i]);
     qsort(lines, count, sizeof(*lines), compare_lines);
     struct buf cleanup_buf b = {0};
     for (size_t i = 0; i < count; i++)
@@ -123,7 +155,8 @@ int reading_keys_digest(const struct realm_keys *keys, bool with_provider, char 
     free(lines);
     add_field(&b, keys->duplicate_kid);
     add_field(&b, keys->unreadable_why);
-    buf_appendf(&b, "%zu %zu %zu", keys->skipped, keys->unreadable, keys->overflow);
+    buf_appendf(&b, "%zu %zu %zu %d", keys->skipped, keys->unreadable, keys->overflow,
+                with_components && keys->claims_known);
     jose_sha256(buf_text(&b), b.len, out);
     return result != 0 || b.failed ? -1 : 0;
 }

@@ -9,12 +9,14 @@
 
 struct reading *reading_new(int64_t taken_ms); /* empty; NULL out of memory */
 void reading_free(struct reading *r);          /* NULL is fine */
-/* Of keys; with_provider: the components' names too. -1 out of memory. */
-int reading_keys_digest(const struct realm_keys *keys, bool with_provider,
+/* Of keys; with_components: what comes from the components too. -1 out of memory. */
+int reading_keys_digest(const struct realm_keys *keys, bool with_components,
                         char out[JOSE_HASH_TEXT]);
 void reading_discovery_digest(const struct discovery *discovery, char out[JOSE_HASH_TEXT]);
 /* Copies the provider of each component that `from` knows; true when none is missing afterwards. */
 bool reading_copy_providers(struct realm_keys *into, const struct realm_keys *from);
+/* Copies the claims, not that they are known. -1 out of memory. */
+int reading_copy_claims(struct realm_keys *into, const struct realm_keys *from);
 /* Equal keys of `old` take the place of those in `new`: polls that bring nothing new hold no memory
  * of their own. */
 void reading_share_keys(struct realm_keys *new, const struct realm_keys *old);

@@ -115,6 +115,8 @@ void source_unsubscribe(struct source *s)
     if (s == NULL)
         return;
     struct feed *f = s->feed;
+    if (f->admin != NULL)
+        write_owner_left(f, s);
     if (f->cursor == s)
         f->cursor = s->next;
     if (s->prev != NULL)
@@ -164,6 +166,62 @@ uint64_t source_polls(const struct source *s)
 {
     return s->feed->polls;
 }
+
+/* --- writing -----------------------------------------------------------------------------------
+ */
+
+int source_write(struct source *s, const struct source_write *write)
+{
+    if (s->feed->admin == NULL || write_submit(s->feed, s, write) != 0)
+        return -1;
+    feed_poll_now(s->feed);
+    return 0;
+}
+
+bool source_writing(const struct source *s)
+{
+    return s->feed->admin != NULL && s->feed->admin->write.state != WRITE_NONE;
+}
+
+const struct source_written *source_written(const struct source *s)
+{
+    static const struct source_written none;
+    return s->feed->admin != NULL ? &s->feed->admin->write.written : &none;
+}
+
+void source_mint(struct source *s)
+{
+    if (s->feed->admin == NULL)
+        return;
+    s->feed->admin->mint_wanted = true;
+    feed_poll_now(s->feed);
+}
+
+const struct source_minted *source_minted(const struct source *s)
+{
+    static const struct source_minted none;
+    return s->feed->admin != NULL ? &s->feed->admin->header : &none;
+}
+
+void source_want_lifespan(struct source *s, bool wanted)
+{
+    s->wants_lifespan = wanted;
+}
+
+const struct source_lifespan *source_lifespan(const struct source *s)
+{
+    static const struct source_lifespan none;
+    return s->feed->admin != NULL ? &s->feed->admin->lifespan.result : &none;
+}
+
+const struct err *source_components_err(const struct source *s)
+{
+    static const struct err none;
+    return s->feed->admin != NULL ? &s->feed->admin->components_err : &none;
+}
+
+/* --- all of them -------------------------------------------------------------------------------
+ */
 
 size_t sources_count(const struct sources *all, enum source_kind kind)
 {

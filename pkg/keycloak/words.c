@@ -4,11 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/buf.h"
+#include "base/shell.h"
+#include "base/str.h"
+#include "keycloak/feed.h"
 
 /* Parts of a sentence are cut so that its end, the repair, is always there. */
 #define URL_SHOWN 150
 #define NAME_SHOWN 63
-#define LINE_MAX_LEN 190
+#define ROLE_LINE_MAX 190
+#define REWRAP_LINE_MAX 220
 
 #define URL_OF(key) URL_SHOWN, (key)->url
 
@@ -38,7 +42,7 @@ static const char *url_field(const struct source_key *key)
 /* --- no answer ------------------------------------------------------------------------------ */
 
 static void no_answer(const struct source_key *key, const char *what, const struct err *cause,
-                      struct err *ret)
+                      int timeout_ms, struct err *ret)
 {
     const char *host = host_of(key->url);
     int len = host_len(key->url);
@@ -62,9 +66,9 @@ static void no_answer(const struct source_key *key, const char *what, const stru
         return;
     case ERR_TIMEOUT:
         err_set(ret, ERR_TIMEOUT,
-                "%s: time-out, no whole answer from %.*s within 10 s: check that the server is "
+                "%s: time-out, no whole answer from %.*s within %d s: check that the server is "
                 "healthy and that NetworkPolicies let Keyturn reach it",
-                what, len, host);
+                what, len, host, timeout_ms / 1000);
         return;
     case ERR_LIMIT:
         err_set(ret, ERR_LIMIT, "%s: the answer of %.*s is larger than 1 MiB: check %s", what, len,
@@ -123,7 +127,7 @@ void words_answer(const struct source_key *key, const char *what,
                   const struct http_response *response, struct err *ret)
 {
     if (response->err.class != ERR_NONE)
-        no_answer(key, what, &response->err, ret);
+        no_answer(key, what, &response->err, FEED_TIMEOUT_MS, ret);
     else
         bad_status(key, what, response->status, ret);
     ret->http_status = response->status;
@@ -180,34 +184,20 @@ void words_token(const struct source_key *key, const struct err *cause, struct e
     memcpy(ret->reason, cause->reason, sizeof(ret->reason));
 }
 
-static bool is_plain(const char *text)
-{
-    return text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                             "._@%+=:,/-")] == '\0';
-}
-
-/* A word for a POSIX shell. False when the text has characters that no terminal should be given. */
+/* False when it cannot be given as a word of a command. */
 static bool append_word(struct buf *out, const char *prefix, const char *text)
 {
-    for (const char *c = text; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
-            return false;
-    }
-    bool plain = is_plain(text) && text[0] != '\0';
-    buf_append_text(out, plain ? "" : "'");
-    buf_append_text(out, prefix);
-    for (const char *c = text; *c != '\0'; c++) {
-        if (*c == '\'')
-            buf_append_text(out, "'\\''");
-        else
-            buf_append_char(out, *c);
-    }
-    buf_append_text(out, plain ? "" : "'");
+    char whole[REWRAP_LINE_MAX], word[SHELL_WORD_SIZE(REWRAP_LINE_MAX)];
+    if (!text_format(whole, sizeof(whole), "%s%s", prefix, text) ||
+        !shell_word(whole, word, sizeof(word)))
+        return false;
+    buf_append_text(out, word);
     return true;
 }
 
 /* The line that gives the role; names that do not fit or do not print are left to the reader. */
-static void append_kcadm(struct buf *out, const char *realm, const char *client_id)
+static void append_kcadm(struct buf *out, const char *realm, const char *client_id,
+                         const char *role)
 {
     struct buf cleanup_buf line = {0};
     buf_append_text(&line, "kcadm.sh add-roles -r ");
@@ -215,37 +205,195 @@ static void append_kcadm(struct buf *out, const char *realm, const char *client_
     bool good = realm[0] != '-' && append_word(&line, "", realm);
     buf_append_text(&line, " --uusername ");
     good = good && client_id != NULL && append_word(&line, "service-account-", client_id);
-    buf_append_text(&line, " --cclientid realm-management --rolename view-realm");
-    if (good && !line.failed && line.len <= LINE_MAX_LEN)
+    buf_appendf(&line, " --cclientid realm-management --rolename %s", role);
+    if (good && !line.failed && line.len <= ROLE_LINE_MAX)
         buf_append_str(out, buf_view(&line));
     else
-        buf_append_text(out, "kcadm.sh add-roles -r REALM --uusername service-account-CLIENT "
-                             "--cclientid realm-management --rolename view-realm");
+        buf_appendf(out,
+                    "kcadm.sh add-roles -r REALM --uusername service-account-CLIENT --cclientid "
+                    "realm-management --rolename %s",
+                    role);
 }
 
-static void role_missing(const struct source_key *key, const char *client_id, struct err *ret)
+/* roles: those of which one is enough. */
+static void role_missing(const struct source_key *key, const char *what, const char *roles,
+                         const char *kcadm, struct err *ret)
+{
+    err_set(ret, ERR_FORBIDDEN,
+            "%s: 403, the client of Secret %.*s/%.*s lacks the role %s of client realm-management "
+            "in its realm: %s",
+            what, NAME_SHOWN, key->namespace, NAME_SHOWN, key->secret, roles, kcadm);
+}
+
+static void token_refused(const struct source_key *key, const char *what, struct err *ret)
+{
+    err_set(ret, ERR_AUTH,
+            "%s: %.*s refuses a token it has just issued (401): spec.keycloak.url must lead to one "
+            "Keycloak, by the same address for tokens and the Admin API",
+            what, URL_OF(key));
+}
+
+void words_role(const struct source_key *key, const char *client_id, int status, const char *what,
+                const char *role, struct err *ret)
 {
     struct buf cleanup_buf line = {0};
-    append_kcadm(&line, key->realm, client_id);
-    err_set(ret, ERR_FORBIDDEN,
-            "realm keys: 403, the client of Secret %.*s/%.*s lacks the role view-realm or "
-            "manage-realm of client realm-management in its realm: %s",
-            NAME_SHOWN, key->namespace, NAME_SHOWN, key->secret, buf_text(&line));
+    append_kcadm(&line, key->realm, client_id, role);
+    if (status == 401)
+        token_refused(key, what, ret);
+    else
+        role_missing(key, what, role, buf_text(&line), ret);
+    ret->http_status = status;
 }
 
 void words_admin(const struct source_key *key, const char *client_id, int status, struct err *ret)
 {
+    struct buf cleanup_buf line = {0};
+    append_kcadm(&line, key->realm, client_id, "view-realm");
     if (status == 403)
-        role_missing(key, client_id, ret);
+        role_missing(key, "realm keys", "view-realm or manage-realm", buf_text(&line), ret);
     else if (status == 401)
-        err_set(ret, ERR_AUTH,
-                "realm keys: %.*s refuses a token it has just issued (401): spec.keycloak.url must "
-                "lead to one Keycloak, by the same address for tokens and the Admin API",
-                URL_OF(key));
+        token_refused(key, "realm keys", ret);
     else
         bad_status(key, "realm keys", status, ret);
     ret->http_status = status;
 }
+
+/* --- writes --------------------------------------------------------------------------------- */
+
+static const char *verb_of(enum change_kind kind)
+{
+    switch (kind) {
+    case CHANGE_CREATE: return "create";
+    case CHANGE_PROMOTE: return "promote";
+    case CHANGE_DEMOTE: return "demote";
+    case CHANGE_DISABLE: return "disable";
+    case CHANGE_DELETE: return "delete";
+    case CHANGE_NONE: break;
+    }
+    return "write";
+}
+
+/* Imported keys are checked against their certificate at each write; others have one that is not
+ * looked at. Keycloak's own sentence is translated, so its words are no more than a hint. */
+static bool is_expired(const struct source_write *write, struct str body)
+{
+    static const char hint[] = "Certificate is not valid";
+    bool said =
+        body.len >= sizeof(hint) && memmem(body.data, body.len, hint, sizeof(hint) - 1) != NULL;
+    return write->kind != CHANGE_DELETE &&
+           (said || text_eq(write->provider, "rsa") || text_eq(write->provider, "java-keystore"));
+}
+
+/* The line that makes Keycloak issue a new certificate over the same key. A key with a good one is
+ * what its configuration says, so one that is to sign no more would come back as ACTIVE. */
+static void append_rewrap(struct buf *out, const char *realm, const struct source_write *write)
+{
+    bool leaves = write->kind == CHANGE_DEMOTE || write->kind == CHANGE_DISABLE;
+    const char *change = leaves ? " -s 'config.certificate=[]' -s 'config.active=[\"false\"]'"
+                                : " -s 'config.certificate=[]'";
+    struct buf cleanup_buf line = {0};
+    buf_append_text(&line, "kcadm.sh update components/");
+    if (!append_word(&line, "", write->component))
+        buf_append_text(&line, "ID");
+    buf_append_text(&line, " -r ");
+    if (realm[0] == '-' || line.len + strlen(realm) + strlen(change) > REWRAP_LINE_MAX ||
+        !append_word(&line, "", realm))
+        buf_append_text(&line, "REALM");
+    buf_append_text(&line, change);
+    if (!line.failed && line.len <= REWRAP_LINE_MAX)
+        buf_append_str(out, buf_view(&line));
+    else
+        buf_appendf(out, "kcadm.sh update components/ID -r REALM%s", change);
+}
+
+/* 400: what was sent does not pass validation. */
+static void write_invalid(const struct source_key *key, const char *what,
+                          const struct source_write *write, struct str body, struct err *ret)
+{
+    struct buf cleanup_buf line = {0};
+    append_rewrap(&line, key->realm, write);
+    if (write->kind == CHANGE_CREATE)
+        err_set(ret, ERR_INVALID,
+                "%s: realm \"%.*s\" takes no such key (400): this version of Keycloak may not know "
+                "%s%s; choose others in spec.key",
+                what, NAME_SHOWN, key->realm, write->algorithm,
+                write->size > 0 ? ", or not of that size" : "");
+    else if (!is_expired(write, body))
+        err_set(
+            ret, ERR_INVALID,
+            "%s: realm \"%.*s\" refuses the change (400): look at the key in the admin console, "
+            "which says what is wrong with it when it is saved there",
+            what, NAME_SHOWN, key->realm);
+    else if (text_eq(write->provider, "rsa"))
+        err_set(ret, ERR_INVALID,
+                "%s of a key: realm \"%.*s\" refuses the change (400), most likely because the "
+                "certificate of this key has expired: give it a new one: %s",
+                verb_of(write->kind), NAME_SHOWN, key->realm, buf_text(&line));
+    else
+        err_set(ret, ERR_INVALID,
+                "%s: realm \"%.*s\" refuses the change (400), most likely because the certificate "
+                "of this key has expired: renew it where it comes from, or delete the component",
+                what, NAME_SHOWN, key->realm);
+}
+
+static void write_refused(const struct source_key *key, const char *what,
+                          const struct source_write *write, const struct http_response *response,
+                          struct err *ret)
+{
+    int status = response->status;
+    if (status == 400)
+        write_invalid(key, what, write, response->body, ret);
+    else if (status == 404 && write->kind != CHANGE_CREATE)
+        err_set(ret, ERR_NOT_FOUND,
+                "%s: realm \"%.*s\" has no such component any more (404): somebody deleted it",
+                what, NAME_SHOWN, key->realm);
+    else if (status == 409)
+        err_set(ret, ERR_CONFLICT,
+                "%s: realm \"%.*s\" answers 409: something else wrote at the same time; let one "
+                "program alone write the keys of this realm",
+                what, NAME_SHOWN, key->realm);
+    else if (status >= 500)
+        err_set(ret, ERR_TRANSIENT,
+                "%s: %.*s answers %d: something else may have written at the same time, or see the "
+                "server's own log; Keyturn reads the keys and decides again",
+                what, URL_OF(key), status);
+    else
+        bad_status(key, what, status, ret);
+}
+
+void words_write(const struct source_key *key, const char *client_id,
+                 const struct source_write *write, const struct http_response *response,
+                 struct err *ret)
+{
+    char key_of[96];
+    char what[32]; /* where the sentence has other long parts */
+    int status = response->status;
+    (void)text_format(key_of, sizeof(key_of), "%s of key component %.63s", verb_of(write->kind),
+                      write->component);
+    (void)text_format(what, sizeof(what), "%s of a key", verb_of(write->kind));
+    if (response->err.class != ERR_NONE)
+        no_answer(key, what, &response->err,
+                  write->kind == CHANGE_CREATE ? SOURCE_CREATE_TIMEOUT_MS : SOURCE_WRITE_TIMEOUT_MS,
+                  ret);
+    else if (status == 401 || status == 403)
+        words_role(key, client_id, status, what, "manage-realm", ret);
+    else
+        write_refused(key, key_of, write, response, ret);
+    ret->http_status = status;
+    ret->retry_after_s = response->retry_after_s;
+}
+
+void words_taken(const struct source_key *key, const char *component, struct err *ret)
+{
+    err_set(
+        ret, ERR_EXISTS,
+        "create of key component %.63s: the id is taken (409), but not in realm \"%.*s\": another "
+        "realm of this Keycloak has it; delete that component there",
+        component, NAME_SHOWN, key->realm);
+    ret->http_status = 409;
+}
+
+/* --- the Secret ----------------------------------------------------------------------------- */
 
 void words_credentials(const struct source_key *key, const struct err *cause, struct err *ret)
 {

@@ -20,6 +20,15 @@ void words_no_keys(const struct source_key *key, const char *what, const struct 
 void words_token(const struct source_key *key, const struct err *cause, struct err *ret);
 /* 401, 403, 404 of the Admin API to a token just minted. client_id may be NULL. */
 void words_admin(const struct source_key *key, const char *client_id, int status, struct err *ret);
+/* 401 or 403 to a request that needs `role`. what: as for words_answer. */
+void words_role(const struct source_key *key, const char *client_id, int status, const char *what,
+                const char *role, struct err *ret);
+/* A write that was refused or lost. client_id may be NULL. */
+void words_write(const struct source_key *key, const char *client_id,
+                 const struct source_write *write, const struct http_response *response,
+                 struct err *ret);
+/* The id of a CREATE is taken, and not by a component of this realm. */
+void words_taken(const struct source_key *key, const char *component, struct err *ret);
 /* The Secret with the credentials: cause from the port. */
 void words_credentials(const struct source_key *key, const struct err *cause, struct err *ret);
 void words_other_server(const struct source_key *key, struct err *ret);

@@ -6,6 +6,7 @@
         proxy.faults = {"jwks": status(500)}        # routes: keys components jwks discovery token
         proxy.asked("jwks")                         # requests so far
         proxy.faults = {}                           # healed
+    proxy.on_write = lambda handler, answer: …  # after each change that Keycloak made, before its answer is passed on
 
 A fault is called with the Handler of the request, which can fetch Keycloak's own answer (handler.real()), and
 answers as it likes. Bodies that no server of ours would write hold MARKER, so that a test can look where they went.
@@ -20,6 +21,8 @@ import threading
 import time
 
 import requests
+
+from kube_proxy import Lost
 
 MARKER = "foreign-words-4c1d9e"
 PAGE = f"<!DOCTYPE html><html><body><h1>{MARKER}</h1></body></html>".encode()
@@ -50,10 +53,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault:
             fault(self)
         else:
-            answer = self.real()
-            self.answer(answer.status_code, answer.content, answer.headers.get("Content-Type", ""))
+            self.pass_on()
 
-    do_POST = do_GET
+    do_POST = do_PUT = do_DELETE = do_GET
+
+    def pass_on(self):
+        answer = self.real()
+        if self.command != "GET" and self.path.startswith("/admin/") and answer.ok:
+            self.server.proxy.on_write(self, answer)
+        self.answer(answer.status_code, answer.content, answer.headers.get("Content-Type", ""))
 
     def real(self):
         """Keycloak's own answer."""
@@ -85,8 +93,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def handle(self):
         try:
             super().handle()
-        except OSError:
-            pass  # whoever asked has gone
+        except (OSError, Lost):
+            self.close_connection = True  # whoever asked has gone, or is to believe that we have
 
     def finish(self):
         try:
@@ -123,6 +131,7 @@ class KeycloakProxy:
         """tls: an ssl.SSLContext, which may be replaced later: the next connection gets the new one."""
         self.upstream, self.tls = upstream, tls
         self.faults = {}
+        self.on_write = lambda handler, answer: None
         self.requests = []
         self.closing = threading.Event()
         self.session = requests.Session()
@@ -195,6 +204,14 @@ def drip():
     return fault
 
 
+def slow(seconds):
+    """The truth, later."""
+    def fault(handler):
+        if not handler.server.proxy.closing.wait(seconds):
+            handler.pass_on()
+    return fault
+
+
 def endless():
     def fault(handler):
         def body():
@@ -227,6 +244,5 @@ def times(count, fault):
         if left[0] >= 0:
             fault(handler)
         else:
-            answer = handler.real()
-            handler.answer(answer.status_code, answer.content, answer.headers.get("Content-Type", ""))
+            handler.pass_on()
     return limited

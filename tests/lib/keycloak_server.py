@@ -32,8 +32,8 @@ from operator_process import ROOT, die_with_parent, free_port
 
 PASSWORD = "own-keycloak"
 # As tests/cluster/init: quick to start rather than quick to run.
-JAVA = {"JAVA_OPTS_KC_HEAP": "-Xms32m -Xmx128m",
-        "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1 -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"}
+HEAP = "-Xms32m -Xmx128m"
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 READY_S = 180
 
 
@@ -100,9 +100,10 @@ class Authority:
 
 
 class KeycloakServer:
-    """realms: JSON of realms to import at each start. tls: (certificate, key) as PEM texts; then it speaks https too."""
+    """realms: JSON of realms to import at each start. tls: (certificate, key) as PEM texts; then it speaks https too. database: a folder
+    that outlives its death, as a production server's does; without one it keeps everything in memory. arguments: of kc.sh, about its name."""
 
-    def __init__(self, realms=(), tls=None):
+    def __init__(self, realms=(), tls=None, database=None, arguments=()):
         self.home = distribution()
         self.ports = {name: free_port() for name in ("http", "https", "health")}
         self.url = f"http://127.0.0.1:{self.ports['http']}"
@@ -110,6 +111,9 @@ class KeycloakServer:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="keyturn-keycloak-"))
         self.tls = bool(tls)
         self.process = None
+        self.arguments = list(arguments) or ["--hostname-strict=false"]
+        if database:
+            self.arguments += [f"--db-url=jdbc:h2:file:{database}/keycloak;NON_KEYWORDS=VALUE", "--db-username=sa", "--db-password=own"]
         for i, text in enumerate(tls or ()):
             (self.folder / ("cert.pem", "key.pem")[i]).write_text(text)
         for realm in realms:
@@ -119,20 +123,21 @@ class KeycloakServer:
         return keycloak_client.Keycloak(self.url, "admin", PASSWORD)
 
     def command(self):
-        words = [f"{self.home}/bin/kc.sh", "start", "--optimized", "--import-realm", "--hostname-strict=false", "--http-enabled=true",
+        words = [f"{self.home}/bin/kc.sh", "start", "--optimized", "--import-realm", "--http-enabled=true",
                  "--http-host=127.0.0.1", f"--http-port={self.ports['http']}", f"--http-management-port={self.ports['health']}",
-                 "--http-management-scheme=http"]
+                 "--http-management-scheme=http", *self.arguments]
         if self.tls:
             words += [f"--https-port={self.ports['https']}", f"--https-certificate-file={self.folder}/cert.pem",
                       f"--https-certificate-key-file={self.folder}/key.pem"]
         data = f"{self.home}/data"
         script = (f"mount -t tmpfs -o mode=700 keycloak {data} && mkdir {data}/import && "
-                  f"cp {self.folder}/*-realm.json {data}/import/ && exec \"$@\"")
+                  f"for f in {self.folder}/*-realm.json; do [ ! -f $f ] || cp $f {data}/import/; done && exec \"$@\"")
         return ["unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "sh", "-ec", script, "sh", *words]
 
     def start(self, wait=True):
         env = {name: value for name, value in os.environ.items() if name != "JAVA_OPTS"}
-        env |= {**JAVA, "KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD}
+        env |= {"JAVA_OPTS_KC_HEAP": HEAP, "JAVA_OPTS_APPEND": f"{QUICK} -Dvertx.cacheDirBase={self.home}/data/vertx"}
+        env |= {"KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD}
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(self.command(), env=env, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=subprocess.STDOUT, preexec_fn=die_with_parent)

@@ -33,6 +33,7 @@ static void test_realm_keys(void **state)
     assert_string_equal(k.keys[0].key->kid,
                         k.keys[0].key->spki_sha256); /* as Keycloak makes kids */
     assert_int_equal(k.keys[0].key->not_after_s, 2082855945);
+    assert_int_equal(k.keys[0].priority, 101);
     assert_int_equal(k.keys[1].status, REALM_KEY_PASSIVE);
     assert_string_equal(k.keys[2].key->alg, "ES256");
     assert_int_equal(k.keys[2].key->not_after_s, 0);
@@ -64,6 +65,86 @@ static void test_components(void **state)
     assert_int_equal(components_decode(str_from("[1,{},{\"id\":7}]"), &k, &err), 0);
     assert_string_equal(k.keys[1].provider, "rsa");
     realm_keys_release(&k);
+}
+
+static void test_claims(void **state)
+{
+    (void)state;
+    static const char some[] =
+        "[{\"id\":\"c-1\",\"name\":\"keyturn-00000000-1\",\"providerId\":\"rsa\"},"
+        "{\"id\":\"c-2\",\"name\":\"rsa\",\"providerId\":\"rsa\"},{\"id\":\"c-3\"},"
+        "{\"name\":\"keyturn-00000000-2\"},"
+        "{\"id\":\"c-4\",\"name\":\"keyturn-\\u001b[2J\"}]";
+    struct realm_keys k = {.count = 0};
+    struct err err = {0};
+    assert_int_equal(components_decode(str_from(some), &k, &err), 0);
+    assert_true(k.claims_known);
+    assert_int_equal(k.claims_count, 2);
+    assert_string_equal(k.claims[0].component, "c-1");
+    assert_string_equal(k.claims[0].name, "keyturn-00000000-1");
+    assert_string_equal(k.claims[0].provider, "rsa");
+    assert_string_equal(k.claims[1].name, "keyturn-?[2J");
+    assert_string_equal(k.claims[1].provider, "");
+    assert_int_equal(components_decode(str_from("{}"), &k, &err), -1);
+    assert_false(k.claims_known);
+    assert_int_equal(k.claims_count, 2);
+    assert_int_equal(components_decode(str_from("[]"), &k, &err), 0);
+    assert_true(k.claims_known);
+    assert_int_equal(k.claims_count, 0);
+    realm_keys_release(&k);
+    for (int count = LIMIT_CLAIMS; count <= LIMIT_CLAIMS + 1; count++) {
+        struct buf cleanup_buf text = {0};
+        for (int i = 0; i < count; i++) {
+            buf_appendf(&text, "%c{\"id\":\"c-%d\",\"name\":\"keyturn-0-%d\"}", i == 0 ? '[' : ',',
+                        i, i);
+        }
+        buf_append_char(&text, ']');
+        bool fits = count == LIMIT_CLAIMS;
+        assert_int_equal(components_decode(buf_view(&text), &k, &err), fits ? 0 : -1);
+        assert_int_equal(k.claims_known, fits);
+        assert_int_equal(k.claims_count, LIMIT_CLAIMS);
+    }
+    assert_int_equal(err.class, ERR_LIMIT);
+    realm_keys_release(&k);
+}
+
+/* Headers are base64url of the JSON beside them. */
+static void test_token_header(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        "t0ken",
+        "eyJhbGciOiJSUzI1NiJ9.e30.c2ln",       /* {"alg":"RS256"} */
+        "eyJhbGciOjcsImtpZCI6ImEifQ.e30.c2ln", /* {"alg":7,"kid":"a"} */
+        "W10.e30.c2ln",                        /* [] */
+        "e30.e30",
+        ".e30.c2ln",
+    };
+    char kid[LIMIT_KID + 1];
+    char alg[16];
+    struct err err = {0};
+    /* {"alg":"RS256","typ":"JWT","kid":"k-1"} */
+    assert_int_equal(token_header_decode(
+                         str_from("eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6ImstMSJ9.e30.c2ln"),
+                         kid, alg, &err),
+                     0);
+    assert_string_equal(kid, "k-1");
+    assert_string_equal(alg, "RS256");
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_int_equal(token_header_decode(str_from(bad[i]), kid, alg, &err), -1);
+        assert_string_equal(kid, "");
+        assert_string_equal(alg, "");
+    }
+    /* kid of 257 characters */
+    struct buf cleanup_buf long_kid = {0};
+    buf_append_text(&long_kid, "eyJhbGciOiJSUzI1NiIsImtpZCI6Im");
+    for (int i = 0; i < 85; i++) {
+        buf_append_text(&long_kid, "FhYW");
+    }
+    buf_append_text(&long_kid, "FhIn0.e30.c2ln");
+    assert_int_equal(token_header_decode(buf_view(&long_kid), kid, alg, &err), -1);
+    assert_string_equal(alg, "");
 }
 
 static void test_twin_component_is_one_key(void **state)
@@ -307,6 +388,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_realm_keys),
         cmocka_unit_test(test_components),
+        cmocka_unit_test(test_claims),
+        cmocka_unit_test(test_token_header),
         cmocka_unit_test(test_twin_component_is_one_key),
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_many_keys),

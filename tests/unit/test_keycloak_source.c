@@ -331,7 +331,7 @@ static void discovery_is_hourly_once_it_is_good(void **state)
                         "https://id.test/realms/r/.well-known/openid-configuration");
     pass(11100);
     assert_int_equal(source_err(s)->class, ERR_NONE);
-    assert_string_equal(source_reading(s)->discovery.issuer, "https://id.test/realms/r");
+    assert_string_equal(source_reading(s)->issuer, "https://id.test/realms/r");
     size_t before = fake_http_count(http);
     pass(3500000);
     assert_int_equal(fake_http_count(http), before);
