@@ -6,6 +6,7 @@
 #ifndef KEYTURN_CODEC_ROTATION_BOUNDS_H
 #define KEYTURN_CODEC_ROTATION_BOUNDS_H
 
+#include <stdbool.h>
 #include "base/arena.h"
 #include "base/limits.h"
 #include "rotation/model.h"
@@ -23,7 +24,16 @@
 #define BOUND_PODS 32
 #define BOUND_REASON 128 /* the file allows 1024, the model promises 128 */
 #define BOUND_ACKNOWLEDGE 128
+#define BOUND_PERSON 256 /* requestedBy, approvedBy, by */
+#define BOUND_NOTE 256   /* what a person gave as the reason */
+#define BOUND_WORD 32    /* step, outcome, a value of an enum */
+#define BOUND_COUNT_DIGITS                                                \
+    15 /* digits of a rotation's number: every JSON reader keeps them all \
+        */
+#define BOUND_COUNT 999999999999999
 #define BOUND_DURATION 20
+#define BOUND_DURATION_MOST_S (4 * 9999 * 86400LL) /* what the file's pattern lets through */
+#define BOUND_EVERY_LEAST_S 600
 #define BOUND_REALM 255 /* spec.keycloak.realm */
 #define BOUND_ROTATION_NAME 63
 #define BOUND_REFRESH_LEAST_S 5
@@ -38,5 +48,11 @@ const char *rotation_spec_decode(const json_t *spec, const char *name, struct ar
 /* A copy of a text member, cut to max bytes at a character; NULL when absent, empty or no string.
  */
 const char *rotation_cut(const json_t *object, const char *key, size_t max, struct arena *arena);
+/* Whether a text can be a kid of ours; half a kid would be another key, so none is ever cut. */
+bool rotation_kid_fits(const char *kid);
+/* What a person commands: annotations keyturn.dev/operation, operation-for, operation-by, reason.
+ */
+void rotation_operation_decode(const json_t *annotations, struct arena *arena,
+                               struct operation *ret);
 
 #endif

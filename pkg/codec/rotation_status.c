@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The status half of rotation_codec: what was remembered is read back whatever somebody made of it,
- * entry by entry; what is written fits the schema. */
-#include "codec/rotation_codec.h"
-
+ * The status half of rotation_codec, reading: what was remembered is read back whatever somebody
+ * made of it, entry by entry. What cannot be understood reads as unknown, never as a time or a
+ * wish. */
 #include <string.h>
 #include "base/date.h"
 #include "base/utf8.h"
@@ -20,6 +19,24 @@ const char *rotation_cut(const json_t *object, const char *key, size_t max, stru
     return arena_str(arena, (struct str){text, len > max ? utf8_cut(text, max) : len});
 }
 
+bool rotation_kid_fits(const char *kid)
+{
+    return kid != NULL && *kid != '\0' && strlen(kid) <= LIMIT_KID;
+}
+
+static const char *kid_member(const json_t *object, const char *key, struct arena *arena)
+{
+    const char *kid = json_text(object, key);
+    return rotation_kid_fits(kid) ? arena_strdup(arena, kid) : NULL;
+}
+
+/* The number of a rotation; 0 for what is none. */
+static uint64_t count_member(const json_t *object, const char *key)
+{
+    int64_t count = json_number(object, key, 0);
+    return count > 0 && count <= BOUND_COUNT ? (uint64_t)count : 0;
+}
+
 static int64_t date_member(const json_t *object, const char *key)
 {
     int64_t time_s = 0;
@@ -28,12 +45,29 @@ static int64_t date_member(const json_t *object, const char *key)
 
 static enum key_state key_state_of(const char *text)
 {
-    for (enum key_state s = KEY_ACTIVE; s <= KEY_HELD; s++) {
+    for (enum key_state s = KEY_ACTIVE; s <= KEY_DISABLED; s++) {
         if (text_eq(text, key_state_name(s))) {
             return s;
         }
     }
     return KEY_PASSIVE; /* trusted, and nothing more is claimed */
+}
+
+static void key_record_decode(const json_t *from, struct key_record *ret)
+{
+    *ret = (struct key_record){
+        .published_s = date_member(from, "publishedAt"),
+        .ready_s = date_member(from, "readyAt"),
+        .active_s = date_member(from, "activeAt"),
+        .retired_s = date_member(from, "retiredAt"),
+        .removed_s = date_member(from, "removedAt"),
+        .retired_by = count_member(from, "retiredBy"),
+        .retire_approved = json_flag(from, "retireApproved"),
+        .tokens_live_s = (int64_t)count_member(from, "tokensLiveSeconds"),
+    };
+    if (!key_lifecycle_parse(json_text(from, "lifecycle"), &ret->lifecycle)) {
+        ret->lifecycle = LIFECYCLE_UNKNOWN;
+    }
 }
 
 static void key_decode(const json_t *from, struct arena *arena, struct key_status *ret)
@@ -47,7 +81,10 @@ static void key_decode(const json_t *from, struct arena *arena, struct key_statu
         .provider = rotation_cut(from, "provider", BOUND_COMPONENT, arena),
         .not_after_s = date_member(from, "notAfter"),
         .spki_sha256 = rotation_cut(from, "spkiSHA256", BOUND_SPKI, arena),
+        .rotation = count_member(from, "rotation"),
+        .removable_s = date_member(from, "removableAt"),
     };
+    key_record_decode(from, &ret->record);
     for (size_t i = 0; i < json_array_size(announced); i++) {
         const char *text = json_text_of(json_array_get(announced, i));
         bool usable = text != NULL && *text != '\0' && strlen(text) <= BOUND_ANNOUNCED;
@@ -62,10 +99,10 @@ static void key_decode(const json_t *from, struct arena *arena, struct key_statu
     }
 }
 
-/* A kid that is too long is no key of ours, and a second entry for a kid says nothing. */
+/* A second entry for a kid says nothing. */
 static bool kid_is_new(const struct key_status *keys, size_t count, const char *kid)
 {
-    if (kid == NULL || *kid == '\0' || strlen(kid) > LIMIT_KID) {
+    if (!rotation_kid_fits(kid)) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {
@@ -157,6 +194,109 @@ static void conditions_decode(const json_t *from, struct arena *arena, struct ro
     }
 }
 
+/* Without a number there is none. */
+static void record_decode(const json_t *from, struct arena *arena, struct rotation_record *ret)
+{
+    uint64_t number = count_member(from, "number");
+    if (number == 0) {
+        return;
+    }
+    *ret = (struct rotation_record){
+        .number = number,
+        .kid = kid_member(from, "kid", arena),
+        .from = kid_member(from, "from", arena),
+        .started_s = date_member(from, "startedAt"),
+        .requested_s = date_member(from, "requestedAt"),
+        .requested_by = rotation_cut(from, "requestedBy", BOUND_PERSON, arena),
+        .note = rotation_cut(from, "note", BOUND_NOTE, arena),
+        .standby_s = date_member(from, "standbyAt"),
+        .approved_s = date_member(from, "approvedAt"),
+        .approved_by = rotation_cut(from, "approvedBy", BOUND_PERSON, arena),
+        .promoted_s = date_member(from, "promotedAt"),
+        .confirmed_s = date_member(from, "confirmedAt"),
+        .done_s = date_member(from, "doneAt"),
+        .aborted_s = date_member(from, "abortedAt"),
+        .aborting = json_flag(from, "aborting"),
+    };
+    if (!rotation_reason_parse(json_text(from, "reason"), &ret->reason)) {
+        ret->reason = REASON_STANDBY;
+    }
+}
+
+static void change_decode(const json_t *from, struct arena *arena, struct change *ret)
+{
+    enum change_kind kind = CHANGE_NONE;
+    if (!change_kind_parse(json_text(from, "kind"), &kind) || kind == CHANGE_NONE) {
+        return;
+    }
+    *ret = (struct change){
+        .kind = kind,
+        .number = count_member(from, "number"),
+        .kid = kid_member(from, "kid", arena),
+        .at_s = date_member(from, "at"),
+        .priority = json_number(from, "priority", 0),
+    };
+}
+
+static void taken_decode(const json_t *from, struct arena *arena, struct operation *ret)
+{
+    enum operation_kind kind = OPERATION_NONE;
+    if (!operation_kind_parse(json_text(from, "operation"), &kind)) {
+        return;
+    }
+    *ret = (struct operation){
+        .kind = kind,
+        .number = count_member(from, "number"),
+        .kid = kid_member(from, "kid", arena),
+        .by = rotation_cut(from, "by", BOUND_PERSON, arena),
+        .note = rotation_cut(from, "note", BOUND_NOTE, arena),
+        .at_s = date_member(from, "at"),
+        .refused = rotation_cut(from, "refused", BOUND_TEXT, arena),
+        .cleared = json_flag(from, "cleared"),
+    };
+}
+
+static void next_decode(const json_t *from, struct arena *arena, struct transition_status *ret)
+{
+    const char *step = rotation_cut(from, "step", BOUND_WORD, arena);
+    if (step == NULL) {
+        return;
+    }
+    *ret = (struct transition_status){
+        .step = step,
+        .at_s = date_member(from, "at"),
+        .blocked_by = rotation_cut(from, "blockedBy", BOUND_TEXT, arena),
+        .command = rotation_cut(from, "command", BOUND_TEXT, arena),
+    };
+}
+
+static void history_decode(const json_t *from, struct arena *arena, struct rotation_status *ret)
+{
+    size_t size = json_array_size(from) < LIMIT_HISTORY ? json_array_size(from) : LIMIT_HISTORY;
+    struct past_rotation *all = size == 0 ? NULL : arena_array(arena, size, sizeof(*all));
+    ret->history = all;
+    for (size_t i = 0; all != NULL && i < json_array_size(from) && ret->history_count < size; i++) {
+        const json_t *item = json_array_get(from, i);
+        struct past_rotation *past = &all[ret->history_count];
+        uint64_t number = count_member(item, "number");
+        if (number == 0) {
+            continue;
+        }
+        *past = (struct past_rotation){
+            .number = number,
+            .kid = kid_member(item, "kid", arena),
+            .requested_by = rotation_cut(item, "requestedBy", BOUND_PERSON, arena),
+            .started_s = date_member(item, "startedAt"),
+            .ended_s = date_member(item, "endedAt"),
+            .outcome = rotation_cut(item, "outcome", BOUND_WORD, arena),
+        };
+        if (!rotation_reason_parse(json_text(item, "reason"), &past->reason)) {
+            past->reason = REASON_STANDBY;
+        }
+        ret->history_count++;
+    }
+}
+
 void rotation_status_decode(const json_t *status, struct arena *arena, struct rotation_status *ret)
 {
     const json_t *issuer = json_object_get(status, "issuer");
@@ -173,230 +313,19 @@ void rotation_status_decode(const json_t *status, struct arena *arena, struct ro
         .cert_expires_s = date_member(status, "certExpires"),
         .refreshed = rotation_cut(status, "refreshed", BOUND_TEXT, arena),
         .consumers_up_to_date = rotation_cut(status, "consumersUpToDate", BOUND_READY_COUNT, arena),
+        .next_kid = kid_member(status, "nextKid", arena),
     };
-    for (enum rotation_phase p = PHASE_PENDING; p <= PHASE_BLOCKED; p++) {
+    for (enum rotation_phase p = PHASE_PENDING; p < PHASE_COUNT; p++) {
         if (text_eq(phase, rotation_phase_name(p))) {
             ret->phase = p;
         }
     }
     keys_decode(json_object_get(status, "keys"), arena, ret);
     consumers_decode(json_object_get(status, "consumers"), arena, ret);
+    record_decode(json_object_get(status, "rotation"), arena, &ret->rotation);
+    change_decode(json_object_get(status, "change"), arena, &ret->change);
+    taken_decode(json_object_get(status, "operation"), arena, &ret->operation);
+    next_decode(json_object_get(status, "nextTransition"), arena, &ret->next);
+    history_decode(json_object_get(status, "history"), arena, ret);
     conditions_decode(json_object_get(status, "conditions"), arena, ret);
-}
-
-/* --- writing ------------------------------------------------------------------------------------
- */
-
-struct writer {
-    struct buf *out;
-    bool nulls; /* what is absent is written as null, for a merge patch */
-};
-
-static void put_key(const struct writer *w, const char *key)
-{
-    char last = w->out->len > 0 ? w->out->data[w->out->len - 1] : '{';
-    if (last != '{') {
-        buf_append_char(w->out, ',');
-    }
-    buf_append_json(w->out, key);
-    buf_append_char(w->out, ':');
-}
-
-static void put_null(const struct writer *w, const char *key)
-{
-    if (w->nulls) {
-        put_key(w, key);
-        buf_append_text(w->out, "null");
-    }
-}
-
-static void append_cut(struct buf *out, const char *text, size_t max)
-{
-    size_t len = strlen(text);
-    buf_append_json_str(out, (struct str){text, len > max ? utf8_cut(text, max) : len});
-}
-
-static void put_text(const struct writer *w, const char *key, const char *text, size_t max)
-{
-    if (text == NULL || *text == '\0') {
-        put_null(w, key);
-        return;
-    }
-    put_key(w, key);
-    append_cut(w->out, text, max);
-}
-
-static void put_number(const struct writer *w, const char *key, int64_t value)
-{
-    if (value <= 0) {
-        put_null(w, key);
-        return;
-    }
-    put_key(w, key);
-    buf_appendf(w->out, "%lld", (long long)value);
-}
-
-static void put_date(const struct writer *w, const char *key, int64_t time_s)
-{
-    char text[DATE_TEXT_MAX];
-    if (time_s == 0) {
-        put_null(w, key);
-        return;
-    }
-    date_rfc3339(time_s, text);
-    put_text(w, key, text, sizeof(text));
-}
-
-static void put_issuer(const struct writer *w, const struct rotation_status *status)
-{
-    if (status->issuer_url == NULL && status->jwks_url == NULL) {
-        put_null(w, "issuer");
-        return;
-    }
-    put_key(w, "issuer");
-    buf_append_char(w->out, '{');
-    put_text(w, "url", status->issuer_url, BOUND_TEXT);
-    put_text(w, "jwksURL", status->jwks_url, BOUND_TEXT);
-    buf_append_char(w->out, '}');
-}
-
-/* Items of a list replace the old list as a whole: no nulls in them. */
-static void put_one_key(struct buf *out, const struct key_status *key)
-{
-    const struct writer w = {.out = out};
-    buf_append_char(out, '{');
-    put_text(&w, "kid", key->kid, BOUND_TEXT);
-    put_text(&w, "algorithm", key->algorithm, BOUND_ALGORITHM);
-    put_text(&w, "state", key_state_name(key->state), BOUND_TEXT);
-    put_text(&w, "component", key->component, BOUND_COMPONENT);
-    put_text(&w, "provider", key->provider, BOUND_COMPONENT);
-    put_date(&w, "notAfter", key->not_after_s);
-    put_text(&w, "spkiSHA256", key->spki_sha256, BOUND_SPKI);
-    if (key->announced_count > 0) {
-        put_key(&w, "announced");
-        buf_append_char(out, '[');
-        for (size_t i = 0; i < key->announced_count; i++) {
-            buf_append_text(out, i > 0 ? "," : "");
-            append_cut(out, key->announced[i], BOUND_ANNOUNCED);
-        }
-        buf_append_char(out, ']');
-    }
-    buf_append_char(out, '}');
-}
-
-static void put_keys(const struct writer *w, const struct rotation_status *status)
-{
-    size_t made = 0;
-    if (status->keys_count == 0) {
-        put_null(w, "keys");
-        return;
-    }
-    put_key(w, "keys");
-    buf_append_char(w->out, '[');
-    for (size_t i = 0; i < status->keys_count && made < LIMIT_KEYS; i++) {
-        /* The list's map key must be there, and half a kid would be another key. */
-        if (kid_is_new(NULL, 0, status->keys[i].kid)) {
-            buf_append_text(w->out, made++ > 0 ? "," : "");
-            put_one_key(w->out, &status->keys[i]);
-        }
-    }
-    buf_append_char(w->out, ']');
-}
-
-static void put_consumers(const struct writer *w, const struct rotation_status *status)
-{
-    const struct writer item = {.out = w->out};
-    size_t made = 0;
-    if (status->consumers_count == 0) {
-        put_null(w, "consumers");
-        return;
-    }
-    put_key(w, "consumers");
-    buf_append_char(w->out, '[');
-    for (size_t i = 0; i < status->consumers_count && made < LIMIT_CONSUMERS; i++) {
-        const struct consumer_status *c = &status->consumers[i];
-        if (c->name == NULL || *c->name == '\0') {
-            continue;
-        }
-        buf_append_text(w->out, made++ > 0 ? ",{" : "{");
-        put_text(&item, "name", c->name, BOUND_CONSUMER_NAME);
-        put_text(&item, "object", c->object, BOUND_OBJECT);
-        put_text(&item, "trustHash", c->trust_hash, BOUND_TRUST_HASH);
-        put_text(&item, "state", consumer_state_name(c->state), BOUND_TEXT);
-        put_text(&item, "pods", c->pods, BOUND_PODS);
-        put_text(&item, "message", c->message, BOUND_TEXT);
-        buf_append_char(w->out, '}');
-    }
-    buf_append_char(w->out, ']');
-}
-
-static const char *condition_status_text(enum condition_status status)
-{
-    switch (status) {
-    case CONDITION_TRUE: return "True";
-    case CONDITION_FALSE: return "False";
-    case CONDITION_UNKNOWN: break;
-    }
-    return "Unknown";
-}
-
-static void put_conditions(const struct writer *w, const struct rotation_status *status)
-{
-    const struct writer item = {.out = w->out};
-    char when[DATE_TEXT_MAX];
-    size_t made = 0;
-    put_key(w, "conditions");
-    buf_append_char(w->out, '[');
-    for (enum condition_type t = 0; t < CONDITION_COUNT; t++) {
-        const struct condition *c = &status->conditions[t];
-        if (c->reason == NULL || *c->reason == '\0') {
-            continue;
-        }
-        date_rfc3339(c->last_transition_s, when);
-        buf_append_text(w->out, made++ > 0 ? ",{" : "{");
-        put_text(&item, "type", condition_type_name(t), BOUND_TEXT);
-        put_text(&item, "status", condition_status_text(c->status), BOUND_TEXT);
-        put_text(&item, "reason", c->reason, BOUND_REASON);
-        put_key(&item, "message"); /* required, also when empty */
-        append_cut(w->out, c->message == NULL ? "" : c->message, BOUND_TEXT);
-        put_text(&item, "lastTransitionTime", when, sizeof(when));
-        put_number(&item, "observedGeneration", c->observed_generation);
-        buf_append_char(w->out, '}');
-    }
-    buf_append_char(w->out, ']');
-}
-
-static void put_status(const struct writer *w, const struct rotation_status *status)
-{
-    buf_append_char(w->out, '{');
-    put_number(w, "observedGeneration", status->observed_generation);
-    put_text(w, "phase", rotation_phase_name(status->phase), BOUND_TEXT);
-    put_text(w, "realm", status->realm, BOUND_TEXT);
-    put_text(w, "activeKid", status->active_kid, BOUND_TEXT);
-    put_issuer(w, status);
-    put_date(w, "certExpires", status->cert_expires_s);
-    put_text(w, "refreshed", status->refreshed, BOUND_TEXT);
-    put_text(w, "consumersUpToDate", status->consumers_up_to_date, BOUND_READY_COUNT);
-    put_keys(w, status);
-    put_consumers(w, status);
-    put_conditions(w, status);
-    buf_append_char(w->out, '}');
-}
-
-void rotation_status_encode(const struct rotation_status *status, struct buf *out)
-{
-    const struct writer w = {.out = out};
-    put_status(&w, status);
-}
-
-void rotation_status_patch(const struct object_meta *meta, const struct rotation_status *status,
-                           struct buf *out)
-{
-    const struct writer w = {.out = out, .nulls = true};
-    buf_append_text(out, "{\"metadata\":{");
-    put_text(&(const struct writer){.out = out}, "resourceVersion", meta->resource_version,
-             BOUND_TEXT);
-    buf_append_text(out, "},\"status\":");
-    put_status(&w, status);
-    buf_append_char(out, '}');
 }

@@ -6,13 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/arena.h"
+#include "base/jitter.h"
 #include "base/map.h"
 #include "controller/credentials.h"
 #include "controller/events.h"
 #include "controller/internal.h"
 #include "controller/lifecycle.h"
 #include "controller/reconcile.h"
+#include "controller/rotate.h"
 #include "controller/telemetry.h"
+#include "controller/zones.h"
 #include "kube/fence.h"
 #include "kube/lease.h"
 #include "obs/log.h"
@@ -37,11 +40,13 @@ struct controller {
     struct workqueue *queue;
     struct map states; /* key to rotation_state */
     struct event_line event_line;
-    struct map places; /* who is about which object or workload */
+    struct map places; /* who is about which object, workload or namespace */
+    struct map zones;
     struct arena pass_arena;
     struct loop_timer work_timer, trim_timer, drain_timer;
     struct turns turns;
     int64_t drain_until_ms;
+    int64_t term_ms; /* when we began to lead */
     void (*stopped)(void *ctx);
     void *stopped_ctx;
     struct fence *fence; /* NULL: without */
@@ -87,10 +92,7 @@ int64_t controller_now_s(const struct controller *c)
 
 uint32_t controller_random(struct controller *c)
 {
-    c->random ^= c->random << 13; /* xorshift: jitter, nothing secret */
-    c->random ^= c->random >> 17;
-    c->random ^= c->random << 5;
-    return c->random;
+    return jitter_next(&c->random);
 }
 
 static void arm_work(struct controller *c)
@@ -116,6 +118,11 @@ bool controller_may_write(const struct controller *c, int timeout_ms)
     if (!c->leading || c->stopping)
         return false;
     return c->lease == NULL || lease_may_write(c->lease, timeout_ms);
+}
+
+int64_t controller_alone_ms(const struct controller *c)
+{
+    return c->term_ms + WRITE_TIMEOUT_MS;
 }
 
 struct turns *controller_turns(struct controller *c)
@@ -145,6 +152,11 @@ struct event_line *controller_event_line(struct controller *c)
 struct map *controller_places(struct controller *c)
 {
     return &c->places;
+}
+
+struct map *controller_zones(struct controller *c)
+{
+    return &c->zones;
 }
 
 struct rotation_state *controller_next_state(struct controller *c, size_t *it)
@@ -257,11 +269,11 @@ static void note_rotation(struct controller *c, const struct rotation_object *ob
 /* Who publishes what may have changed for all of the namespace. */
 static void due_namespace(struct controller *c, const char *namespace)
 {
-    size_t it = 0;
-    struct rotation_state *s;
-    while ((s = controller_next_state(c, &it)) != NULL)
-        if (text_eq(s->namespace, namespace))
-            controller_due(c, s->key, 0);
+    const struct place at = state_place(namespace);
+    for (struct neighbour *n = neighbours_at(&c->places, &at); n != NULL; n = n->next) {
+        const struct rotation_state *s = n->slot;
+        controller_due(c, s->key, 0);
+    }
 }
 
 static void rotation_changed(void *ctx, const struct rotation_object *old,
@@ -313,11 +325,12 @@ static void workload_changed(void *ctx, const struct workload_object *object)
 static void pod_changed(void *ctx, const struct pod_object *pod)
 {
     struct controller *c = ctx;
-    size_t it = 0;
-    struct rotation_state *s;
-    while ((s = controller_next_state(c, &it)) != NULL)
-        if (s->rolling && text_eq(s->namespace, pod->meta.namespace))
+    const struct place at = state_place(pod->meta.namespace);
+    for (struct neighbour *n = neighbours_at(&c->places, &at); n != NULL; n = n->next) {
+        const struct rotation_state *s = n->slot;
+        if (s->rolling)
             controller_due(c, s->key, POD_DELAY_MS);
+    }
 }
 
 static void polled(void *ctx, void *subscriber)
@@ -357,6 +370,7 @@ static void leadership(void *ctx, bool leading)
     if (leading == c->leading)
         return;
     c->leading = leading;
+    c->term_ms = loop_now_ms(c->loop);
     log_info(leading ? "leading" : "following", LOG_TEXT("identity", c->options.identity));
     if (leading)
         begin(c);
@@ -403,7 +417,8 @@ static bool is_busy(struct controller *c)
     size_t it = 0;
     struct rotation_state *s;
     while ((s = controller_next_state(c, &it)) != NULL)
-        if (s->lifecycle_call != NULL || events_sending(s))
+        if (s->lifecycle_call != NULL || s->operation_call != NULL || events_sending(s) ||
+            rotate_is_writing(s))
             return true;
     return c->turns.writes > 0;
 }
@@ -526,6 +541,7 @@ void controller_free(struct controller *c)
     world_free(c->world);
     workqueue_free(c->queue);
     map_release(&c->places);
+    zones_release(&c->zones);
     arena_release(&c->pass_arena);
     free(c);
 }

@@ -8,6 +8,7 @@
 #include "controller/issuer.h"
 #include "controller/known.h"
 #include "controller/publish.h"
+#include "controller/rotate.h"
 
 /* Least time between restarts for one hash that somebody takes away, doubled each time. */
 #define REVERT_BRAKE_MS (10 * 60 * 1000LL)
@@ -83,12 +84,22 @@ static bool was_published(const struct object_slot *o)
     return said != NULL && said->trust_hash != NULL;
 }
 
+/* A Secret is never seen: what a leader before us had sent may have come after our own write, and
+ * taken its place. So it is written once more when that can no longer be. */
+static bool is_contested(const struct object_slot *o)
+{
+    return o->kind == KIND_SECRET && o->state->inherited &&
+           o->checked_ms < controller_alone_ms(o->state->controller);
+}
+
 static void view_secret(const struct rotation_object *object, struct object_slot *o,
                         const struct rendering *r, struct view_consumer *ret)
 {
     const struct consumer_status *said = said_of(object, o);
     if (ret->object == OBJECT_CURRENT) {
-        ret->resync_at_s = to_wall_s(o->state->controller, o->resync_ms);
+        int64_t alone_ms = controller_alone_ms(o->state->controller);
+        ret->resync_at_s =
+            to_wall_s(o->state->controller, is_contested(o) ? alone_ms : o->resync_ms);
     } else if (ret->object == OBJECT_UNKNOWN && r != NULL && said != NULL &&
                text_eq(said->trust_hash, r->hash)) {
         /* An earlier process wrote it: it is as good as one of ours that is due to be repaired. */
@@ -124,6 +135,9 @@ static void view_consumer(struct rotation_state *s, const struct rotation_object
         if (o->call == NULL)
             state_text(&o->failure, NULL); /* the write of a lost answer came through */
     }
+    o->checking = ret->object == OBJECT_CURRENT && rotate_verifies(s, o);
+    if (o->checking)
+        ret->resync_at_s = 0;
     ret->failure = o->failure;
 }
 
@@ -144,7 +158,8 @@ static void wait_for(struct hash_list *list, const struct object_slot *o)
         list->waits_for = o;
 }
 
-/* Was never there, and will not be for now: nothing of it is read, and nobody waits for it. */
+/* An object that was never published and cannot be now: its keys cannot be read, or it is refused.
+ * Its readers are given the others' hashes, and do not wait for it. */
 static bool is_out_of_reach(const struct object_slot *o, const struct rendering *r)
 {
     const struct issuer_links *links = &o->state->issuer;
@@ -183,7 +198,7 @@ static void add_hashes(struct rotation_state *s, const struct workload_slot *slo
             continue;
         }
         add_hash(list, r->hash);
-        if (!text_eq(o->acked_digest, r->digest))
+        if (!text_eq(o->acked_digest, r->digest) || is_contested(o))
             wait_for(list, o);
         else if (list->ready_ms != INT64_MAX && o->acked_ms + settle_ms > list->ready_ms)
             list->ready_ms = o->acked_ms + settle_ms;
@@ -357,6 +372,7 @@ static void view_key(const struct known_key *k, const struct rotation_status *st
                              .state = k->state,
                              .signs = k->signs,
                              .certificate_unreadable = k->certificate_unreadable,
+                             .withheld = k->withheld,
                              .not_after_s = k->key->cert != NULL ? k->key->not_after_s : 0};
     for (size_t i = 0; i < status->keys_count; i++) {
         const struct key_status *said = &status->keys[i];

@@ -21,6 +21,8 @@ int64_t controller_now_s(const struct controller *c); /* wall clock of this pass
 /* A pass for this KeyRotation in delay_ms, or earlier when one is due earlier. */
 void controller_due(struct controller *c, const char *key, int64_t delay_ms);
 struct turns *controller_turns(struct controller *c);
+/* From then on no write of a leader before us can arrive any more. */
+int64_t controller_alone_ms(const struct controller *c);
 /* True when a write with this deadline may be sent now: we lead, with time to spare. */
 bool controller_may_write(const struct controller *c, int timeout_ms);
 /* True when the fence stands (or is waived); *why (may be NULL) gets the sentence when not. */
@@ -30,6 +32,7 @@ bool controller_fence_refused(const struct controller *c, const struct err *err)
 uint32_t controller_random(struct controller *c);
 struct event_line *controller_event_line(struct controller *c);
 struct map *controller_places(struct controller *c); /* for neighbours.h */
+struct map *controller_zones(struct controller *c);  /* for zones.h */
 /* Every state: size_t it = 0. */
 struct rotation_state *controller_next_state(struct controller *c, size_t *it);
 

@@ -47,11 +47,22 @@ static void append_base64(struct buf *out, const unsigned char *data, size_t len
     free(text);
 }
 
+static int by_kid(const void *a, const void *b)
+{
+    const struct jose_key *const *left = a, *const *right = b;
+    return strcmp((*left)->kid, (*right)->kid);
+}
+
+/* Always in the same order: a realm names its keys now in one and now in another. */
 void known_encode(const struct known *known, bool certificates, struct buf *out)
 {
+    const struct jose_key *keys[LIMIT_KEYS];
+    for (size_t i = 0; i < known->count; i++)
+        keys[i] = known->keys[i].key;
+    qsort(keys, known->count, sizeof(keys[0]), by_kid);
     buf_appendf(out, "{\"version\":%d,\"keys\":[", RECORD_VERSION);
     for (size_t i = 0; i < known->count; i++) {
-        const struct jose_key *k = known->keys[i].key;
+        const struct jose_key *k = keys[i];
         buf_append_text(out, i > 0 ? ",\n {\"kid\":" : "\n {\"kid\":");
         buf_append_json(out, k->kid);
         buf_append_text(out, ",\"alg\":");
@@ -131,19 +142,25 @@ static void restore_keys(struct known *known, const struct rotation_status *stat
         known->version++;
 }
 
-/* Keys that the realm still has come back with its next reading; those that it no longer has, and
- * nobody let go yet, do not. */
-static void find_lost(struct known *known, const struct rotation_status *status)
+/* A key that had left the realm, which status names and the set has not; or NULL. Keys that the
+ * realm still has come back with its next reading. */
+static const char *missing_kid(const struct known *known, const struct rotation_status *status)
 {
     for (size_t i = 0; i < status->keys_count; i++) {
-        bool restored = false;
+        bool there = false;
         if (status->keys[i].state != KEY_HELD && status->keys[i].state != KEY_LEAVING)
             continue;
         for (size_t k = 0; k < known->count; k++)
-            restored = restored || text_eq(known->keys[k].key->kid, status->keys[i].kid);
-        if (!restored)
-            state_text(&known->lost_kid, status->keys[i].kid);
+            there = there || text_eq(known->keys[k].key->kid, status->keys[i].kid);
+        if (!there)
+            return status->keys[i].kid;
     }
+    return NULL;
+}
+
+bool known_has_named(const struct known *known, const struct rotation_status *status)
+{
+    return missing_kid(known, status) == NULL;
 }
 
 void known_restore(struct known *known, const struct rotation_status *status,
@@ -152,7 +169,7 @@ void known_restore(struct known *known, const struct rotation_status *status,
     known->loaded = true;
     if (record_text != NULL && status->keys_count > 0)
         restore_keys(known, status, record_text);
-    find_lost(known, status);
+    state_text(&known->lost_kid, missing_kid(known, status));
 }
 
 /* ---- readings ---- */
@@ -176,18 +193,10 @@ static void see(const struct realm_keys *keys, struct seen *ret)
     }
 }
 
-static bool signs(const struct realm_keys *keys, const char *kid, const char *alg)
-{
-    for (size_t i = 0; i < keys->active_count; i++)
-        if (text_eq(keys->active[i].kid, kid) && text_eq(keys->active[i].alg, alg))
-            return true;
-    return false;
-}
-
 static void describe(struct known_key *k, const struct realm_key *from,
                      const struct realm_keys *keys)
 {
-    k->signs = signs(keys, from->key->kid, from->key->alg);
+    k->signs = realm_keys_sign(keys, from->key);
     k->certificate_unreadable = from->certificate_unreadable;
     (void)snprintf(k->component, sizeof(k->component), "%s", from->component);
     (void)snprintf(k->provider, sizeof(k->provider), "%s", from->provider);
@@ -319,6 +328,14 @@ static bool fold(struct known *known, const struct known_input *in, struct readi
     bool changed = adopt(known, &result, seen, &main->keys);
     free(seen);
     return changed;
+}
+
+size_t known_given(const struct known *known)
+{
+    size_t given = 0;
+    for (size_t i = 0; i < known->count; i++)
+        given += !known->keys[i].withheld;
+    return given;
 }
 
 bool known_follow(struct known *known, const struct known_input *in)

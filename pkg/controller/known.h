@@ -26,8 +26,13 @@ struct known_input {
 bool known_follow(struct known *known, const struct known_input *input);
 /* Status names each key, so that a record of them will be believed. */
 bool known_is_named(const struct known *known, const struct rotation_status *status);
+/* And names none that has left the realm and is not among them any more: a record without it would
+ * look lost to who reads the two. */
+bool known_has_named(const struct known *known, const struct rotation_status *status);
 /* record.json of the present set. */
 void known_encode(const struct known *known, bool certificates, struct buf *out);
+/* Keys that consumers are given: all but those withheld. */
+size_t known_given(const struct known *known);
 void known_release(struct known *known);
 
 #endif

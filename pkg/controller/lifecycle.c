@@ -6,6 +6,7 @@
 #include <string.h>
 #include "controller/events.h"
 #include "controller/internal.h"
+#include "controller/patch.h"
 #include "obs/log.h"
 
 #define LIFECYCLE_RETRY_MS 5000
@@ -184,13 +185,10 @@ static void finalizer_done(void *ctx, const struct kube_answer *answer)
 static void set_finalizer(struct rotation_state *s, const struct rotation_object *object, bool on)
 {
     struct controller *c = s->controller;
-    struct buf cleanup_buf path = {0};
     struct buf cleanup_buf body = {0};
     if (s->lifecycle_call != NULL || s->lifecycle_retry_ms > controller_now_ms(c) ||
         !controller_may_write(c, WRITE_TIMEOUT_MS))
         return;
-    kube_path(&path, "/apis/keyturn.dev/v1alpha1", s->namespace, "keyrotations", s->name);
-    buf_append_text(&path, "?fieldManager=keyturn");
     buf_append_text(&body, "[{\"op\":\"test\",\"path\":\"/metadata/resourceVersion\",\"value\":");
     buf_append_json(&body, object->meta.resource_version);
     buf_append_text(&body, "},");
@@ -208,15 +206,7 @@ static void set_finalizer(struct rotation_state *s, const struct rotation_object
         buf_appendf(&body, "{\"op\":\"remove\",\"path\":\"/metadata/finalizers/%zu\"}]",
                     object->finalizer_index);
     s->lifecycle_retry_ms = controller_now_ms(c) + 500;
-    s->lifecycle_call =
-        kube_submit(controller_kube(c),
-                    &(struct kube_request){.method = "PATCH",
-                                           .path = buf_text(&path),
-                                           .metadata_only = true,
-                                           .content_type = "application/json-patch+json",
-                                           .body = buf_view(&body),
-                                           .timeout_ms = WRITE_TIMEOUT_MS},
-                    finalizer_done, s);
+    s->lifecycle_call = patch_rotation(s, "", PATCH_JSON, &body, finalizer_done);
 }
 
 bool lifecycle_is_leaving(const struct rotation_state *s, const struct rotation_object *object,

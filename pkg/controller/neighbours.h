@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * neighbours: who else is about the same object or workload, over all KeyRotations: by namespace,
- * kind and name, so that nobody looks through all of them. Each that joins brings its own link,
- * which stays where it is until it leaves. */
+ * neighbours: who else is about the same object or workload, or in the same namespace, over all
+ * KeyRotations: by namespace, kind and name, so that nobody looks through all of them. Each that
+ * joins brings its own link, which stays where it is until it leaves. */
 #ifndef KEYTURN_CONTROLLER_NEIGHBOURS_H
 #define KEYTURN_CONTROLLER_NEIGHBOURS_H
 

@@ -64,6 +64,7 @@ static int request(struct object_slot *o, const char *method, struct str body)
         buf_append_text(&path, "?fieldManager=keyturn");
     if (!controller_may_write(s->controller, WRITE_TIMEOUT_MS) || !turns_take(s, TURN_WRITE))
         return -1;
+    o->sent_ms = controller_now_ms(s->controller);
     o->call = kube_submit(controller_kube(s->controller),
                           &(struct kube_request){.method = method,
                                                  .path = buf_text(&path),
@@ -138,7 +139,7 @@ static void send(struct object_slot *o, const struct trust_files *files, const c
                  const char *digest)
 {
     /* What a watch shows to be other than what we wrote last. A Secret is never seen. */
-    o->repairing = o->kind == KIND_CONFIG_MAP && text_eq(o->acked_digest, digest);
+    o->repairing = o->kind == KIND_CONFIG_MAP && text_eq(o->acked_digest, digest) && !o->checking;
     if (o->repairing && repair_too_early(o))
         return;
     (void)snprintf(o->sent_digest, sizeof(o->sent_digest), "%s", digest);
@@ -197,6 +198,7 @@ static void acknowledged(struct object_slot *o, struct str body)
     }
     (void)snprintf(o->acked_digest, sizeof(o->acked_digest), "%s", o->sent_digest);
     o->adopted = o->adopted || o->step == OBJECT_ADOPT;
+    o->checked_ms = o->sent_ms;
     if (o->repairing) {
         o->repairs++;
         o->repaired_ms = now_ms;
@@ -292,6 +294,8 @@ static void published(void *ctx, const struct kube_answer *answer)
     else if (err->class == ERR_CONFLICT) {
         o->version[0] =
             '\0'; /* somebody wrote meanwhile: the watch, or the next write, tells what */
+        if (o->kind == KIND_SECRET)
+            o->acked_digest[0] = '\0'; /* it may hold something else, and have been read */
         o->retry_ms = controller_now_ms(o->state->controller) + 200;
         controller_due(o->state->controller, o->state->key, 200);
     } else if (err->class == ERR_INVALID)

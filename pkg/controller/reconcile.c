@@ -10,6 +10,8 @@
 #include "controller/publish.h"
 #include "controller/report.h"
 #include "controller/restart.h"
+#include "controller/rotate.h"
+#include "controller/rotate_report.h"
 #include "obs/log.h"
 
 static void follow_keys(struct rotation_state *s, const struct rotation_object *object)
@@ -49,13 +51,12 @@ static void act(struct rotation_state *s, const struct rotation_view *view,
         restart_follow(s->workloads[i], plan->restart[i] && turns_room(s, TURN_WRITE));
 }
 
-static void schedule(struct rotation_state *s, const struct rotation_view *view,
-                     const struct rotation_plan *plan)
+static void schedule(struct rotation_state *s, const struct rotation_view *view, int64_t again_at_s)
 {
     struct controller *c = s->controller;
-    if (plan->again_at_s == INT64_MAX)
+    if (again_at_s == INT64_MAX)
         return;
-    int64_t delay_s = plan->again_at_s - view->now_s;
+    int64_t delay_s = again_at_s - view->now_s;
     if (delay_s > 24 * 3600)
         delay_s = 24 * 3600;
     controller_due(c, s->key, (delay_s > 0 ? delay_s : 0) * 1000 + 20);
@@ -76,19 +77,30 @@ const char *reconcile_rotation(struct rotation_state *s, const struct rotation_o
             return "error";
         issuer_follow(s, object);
         follow_keys(s, object);
+        rotate_mark(s, object);
     }
     if (gather(s, object, &view, &plan) != 0)
         return "error";
     rotation_decide(&view, &plan);
+    struct rotating *rotating = NULL;
     if (object->spec_error == NULL) {
+        rotating = rotate_decide(s, object, &view, &plan);
+        if (rotating != NULL)
+            rotate_merge(rotating, &plan);
         act(s, &view, &plan);
-        lifecycle_follow(s, object);
+        if (rotating != NULL)
+            rotate_act(s, object, rotating);
+        if (!object->spec.suspend)
+            lifecycle_follow(s, object);
     }
-    report(s, object, &view, &plan);
-    if (object->spec_error == NULL && s->known.count > 0 &&
-        (object->status.keys_count > 0 || s->status_version[0] != '\0'))
+    report(s, object, &view, &plan, rotating);
+    if (object->spec_error == NULL && !object->spec.suspend && s->known.count > 0 &&
+        (object->status.keys_count > 0 || s->status_version[0] != '\0') &&
+        (known_has_named(&s->known, &object->status) || s->status_tries > 0))
         publish_record(s); /* after status names the keys, or it could not be believed */
     s->rolling = plan.phase == PHASE_ROLLING || plan.up_to_date < view.consumers_count;
-    schedule(s, &view, &plan);
+    schedule(s, &view, plan.again_at_s);
+    if (rotating != NULL)
+        schedule(s, &view, rotating->plan.again_at_s);
     return "done";
 }

@@ -9,8 +9,11 @@
 #include "controller/events.h"
 #include "controller/internal.h"
 #include "controller/issuer.h"
+#include "controller/known.h"
 #include "controller/lifecycle.h"
+#include "controller/patch.h"
 #include "controller/retry.h"
+#include "controller/rotate_report.h"
 #include "obs/log.h"
 
 #define STATUS_APART_MS 1000
@@ -42,9 +45,10 @@ static bool say_warning(struct rotation_state *s, const struct rotation_object *
     else
         buf_appendf(
             &note,
-            "the certificate of %s key %s expires in %s, at %s (warned %s before); renew it or rotate the "
+            "the certificate of %s key %s expires in %s, at %s (warned %s before); renew it or %s the "
             "key before",
-            key_state_name(k->state), k->kid, left, at, threshold);
+            key_state_name(k->state), k->kid, left, at, threshold,
+            k->state == KEY_ACTIVE ? "rotate" : "retire");
     return event_say(s, object,
                      &(struct event_text){.warning = true,
                                           .reason = w->threshold == WARN_EXPIRED
@@ -57,6 +61,7 @@ static bool say_warning(struct rotation_state *s, const struct rotation_object *
 static void say_consumers(struct rotation_state *s, const struct rotation_object *object,
                           const struct rotation_status *next)
 {
+    size_t given = known_given(&s->known);
     for (size_t i = 0; i < s->objects_count; i++) {
         const struct consumer_status *now = &next->consumers[i],
                                      *before = status_consumer(&object->status, s->objects[i]);
@@ -66,8 +71,7 @@ static void say_consumers(struct rotation_state *s, const struct rotation_object
         bool published = now->state == CONSUMER_ROLLING || now->state == CONSUMER_UP_TO_DATE;
         if (published && (before == NULL || !text_eq(before->trust_hash, now->trust_hash))) {
             buf_appendf(&note, "consumer %s: %zu key%s published to %s, trust set %s", now->name,
-                        next->keys_count, next->keys_count == 1 ? "" : "s", now->object,
-                        now->trust_hash);
+                        given, given == 1 ? "" : "s", now->object, now->trust_hash);
             (void)event_say(s, object,
                             &(struct event_text){.reason = "KeysPublished",
                                                  .about = buf_text(&about),
@@ -94,6 +98,21 @@ static bool has_kid(const struct key_status *keys, size_t count, const char *kid
     return false;
 }
 
+static void note_certificates(const struct rotation_status *before,
+                              const struct rotation_status *next, struct buf *note)
+{
+    for (size_t i = 0; i < next->keys_count; i++) {
+        const struct key_status *now = &next->keys[i], *was = status_key(before, now->kid);
+        char ends[DATE_TEXT_MAX];
+        if (was == NULL || was->not_after_s == 0 || now->not_after_s == 0 ||
+            was->not_after_s == now->not_after_s)
+            continue;
+        date_rfc3339(now->not_after_s, ends);
+        buf_appendf(note, "%s%s has another certificate, which expires at %s",
+                    note->len > 0 ? ", " : "", now->kid, ends);
+    }
+}
+
 static void say_keys(struct rotation_state *s, const struct rotation_object *object,
                      const struct rotation_status *next)
 {
@@ -103,15 +122,19 @@ static void say_keys(struct rotation_state *s, const struct rotation_object *obj
     if (before->keys_count == 0 || next->keys_count == 0)
         return;
     for (size_t i = 0; i < next->keys_count; i++)
-        if (!has_kid(before->keys, before->keys_count, next->keys[i].kid,
-                     next->keys[i].spki_sha256))
+        if (next->keys[i].rotation == 0 && !has_kid(before->keys, before->keys_count,
+                                                    next->keys[i].kid, next->keys[i].spki_sha256))
             buf_appendf(&note, "%s%s appeared (%s)", note.len > 0 ? ", " : "", next->keys[i].kid,
                         key_state_name(next->keys[i].state));
     for (size_t i = 0; i < before->keys_count; i++)
-        if (!has_kid(next->keys, next->keys_count, before->keys[i].kid,
+        if (before->keys[i].record.lifecycle != LIFECYCLE_REMOVED &&
+            !has_kid(next->keys, next->keys_count, before->keys[i].kid,
                      before->keys[i].spki_sha256))
             buf_appendf(&note, "%s%s left", note.len > 0 ? ", " : "", before->keys[i].kid);
-    if (!text_eq(before->active_kid, next->active_kid) && next->active_kid != NULL)
+    note_certificates(before, next, &note);
+    bool promoted = next->rotation.promoted_s != 0 && next->rotation.done_s == 0 &&
+                    text_eq(next->rotation.kid, next->active_kid);
+    if (!text_eq(before->active_kid, next->active_kid) && next->active_kid != NULL && !promoted)
         buf_appendf(&note, "%s%s signs now", note.len > 0 ? ", " : "", next->active_kid);
     if (note.len == 0)
         return;
@@ -219,10 +242,12 @@ static void announce(struct rotation_state *s, const struct rotation_object *obj
     }
 }
 
-static void fill_consumer(struct rotation_state *s, struct arena *arena, size_t i,
-                          const struct rotation_object *object, const struct rotation_plan *p,
+static void fill_consumer(struct rotation_state *s, size_t i, const struct rotation_object *object,
+                          const struct rotation_view *v, const struct rotation_plan *p,
                           struct consumer_status *ret)
 {
+    struct arena *arena = controller_pass_arena(s->controller);
+    char says[PLAN_MESSAGE_MAX];
     const struct object_slot *o = s->objects[i];
     const struct plan_consumer *pc = &p->consumers[i];
     const struct consumer_status *before = status_consumer(&object->status, o);
@@ -238,17 +263,18 @@ static void fill_consumer(struct rotation_state *s, struct arena *arena, size_t 
         .state = pc->state,
         .object = arena_printf(arena, "%s/%s", object_kind_name(o->kind), o->name),
         .trust_hash = hash,
-        .message = pc->message[0] != '\0' ? pc->message : NULL};
+        .message = plan_consumer_says(v, p, i, says) ? arena_strdup(arena, says) : NULL};
     if (pc->pods_wanted > 0)
         ret->pods =
             arena_printf(arena, "%lld/%lld", (long long)pc->pods_ready, (long long)pc->pods_wanted);
 }
 
 /* Consumers of the spec, then those whose objects are still to be deleted. */
-static int fill_consumers(struct rotation_state *s, struct arena *arena,
-                          const struct rotation_object *object, const struct rotation_plan *p,
+static int fill_consumers(struct rotation_state *s, const struct rotation_object *object,
+                          const struct rotation_view *v, const struct rotation_plan *p,
                           struct rotation_status *ret)
 {
+    struct arena *arena = controller_pass_arena(s->controller);
     const struct rotation_status *before = &object->status;
     struct consumer_status *list =
         arena_array(arena, s->objects_count + before->consumers_count + 1, sizeof(*list));
@@ -256,7 +282,7 @@ static int fill_consumers(struct rotation_state *s, struct arena *arena,
         return -1;
     size_t count = 0;
     for (size_t i = 0; i < s->objects_count; i++)
-        fill_consumer(s, arena, i, object, p, &list[count++]);
+        fill_consumer(s, i, object, v, p, &list[count++]);
     for (size_t i = 0; i < before->consumers_count && count < LIMIT_CONSUMERS; i++)
         if (lifecycle_is_leaving(s, object, &before->consumers[i])) {
             list[count] = before->consumers[i];
@@ -297,10 +323,10 @@ static const char *shown_realm(const struct rotation_object *object)
 
 static int fill_status(struct rotation_state *s, const struct rotation_object *object,
                        const struct rotation_view *v, const struct rotation_plan *p,
-                       struct rotation_status *ret)
+                       struct rotating *rotating, struct rotation_status *ret)
 {
     struct arena *arena = controller_pass_arena(s->controller);
-    struct key_status *keys = arena_array(arena, v->keys_count + 1, sizeof(*keys));
+    struct key_status *keys = arena_array(arena, LIMIT_KEYS, sizeof(*keys));
     *ret = (struct rotation_status){.observed_generation = object->meta.generation,
                                     .phase = p->phase,
                                     .realm = shown_realm(object),
@@ -309,13 +335,14 @@ static int fill_status(struct rotation_state *s, const struct rotation_object *o
                                     .jwks_url = issuer_jwks_url(s, object, arena),
                                     .cert_expires_s = p->cert_expires_s,
                                     .refreshed = issuer_refreshed(s, object)};
-    if (keys == NULL || fill_consumers(s, arena, object, p, ret) != 0)
+    if (keys == NULL || fill_consumers(s, object, v, p, ret) != 0)
         return -1;
     for (size_t i = 0; i < v->keys_count; i++)
         fill_key(v, &s->known.keys[i], &v->keys[i], &keys[i]);
     announce(s, object, v, p, keys);
     ret->keys = keys;
     ret->keys_count = v->keys_count;
+    rotate_fill(rotating, object, keys, ret);
     fill_conditions(object, p, v->now_s, ret);
     return arena->failed ? -1 : 0;
 }
@@ -364,22 +391,10 @@ static void status_done(void *ctx, const struct kube_answer *answer)
 static void write_status(struct rotation_state *s, const struct rotation_object *object,
                          const struct rotation_status *next)
 {
-    struct controller *c = s->controller;
-    struct buf cleanup_buf path = {0};
     struct buf cleanup_buf body = {0};
-    kube_path(&path, "/apis/keyturn.dev/v1alpha1", s->namespace, "keyrotations", s->name);
-    buf_append_text(&path, "/status?fieldManager=keyturn");
     rotation_status_patch(&object->meta, next, &body);
-    s->status_ms = controller_now_ms(c);
-    s->status_call =
-        kube_submit(controller_kube(c),
-                    &(struct kube_request){.method = "PATCH",
-                                           .path = buf_text(&path),
-                                           .metadata_only = true,
-                                           .content_type = "application/merge-patch+json",
-                                           .body = buf_view(&body),
-                                           .timeout_ms = WRITE_TIMEOUT_MS},
-                    status_done, s);
+    s->status_ms = controller_now_ms(s->controller);
+    s->status_call = patch_rotation(s, "/status", PATCH_MERGE, &body, status_done);
     if (s->status_call == NULL)
         turns_give_back(s);
 }
@@ -393,15 +408,21 @@ static bool status_differs(const struct rotation_status *a, const struct rotatio
     return !str_eq(buf_view(&left), buf_view(&right));
 }
 
+bool report_is_recorded(const struct rotation_state *s, const struct rotation_object *object)
+{
+    return s->status_call == NULL &&
+           !world_version_older(object->meta.resource_version, s->status_version);
+}
+
 void report(struct rotation_state *s, const struct rotation_object *object,
-            const struct rotation_view *v, const struct rotation_plan *p)
+            const struct rotation_view *v, const struct rotation_plan *p, struct rotating *rotating)
 {
     struct controller *c = s->controller;
     struct rotation_status next;
     int64_t apart_ms = s->status_ms + STATUS_APART_MS - controller_now_ms(c);
-    bool turns = s->status_ms == 0 || p->phase != object->status.phase;
-    if (p->premature || s->status_call != NULL ||
-        world_version_older(object->meta.resource_version, s->status_version))
+    bool turns = s->status_ms == 0 || p->phase != object->status.phase ||
+                 (rotating != NULL && rotate_is_news(rotating, &object->status));
+    if (p->premature || !report_is_recorded(s, object))
         return; /* the end of the poll, our own last write's answer or its event brings the next
                    pass */
     if (s->status_tries > 0)
@@ -412,7 +433,7 @@ void report(struct rotation_state *s, const struct rotation_object *object,
     }
     if (object->spec_error != NULL)
         keep_status(object, p, v->now_s, &next);
-    else if (fill_status(s, object, v, p, &next) != 0)
+    else if (fill_status(s, object, v, p, rotating, &next) != 0)
         return;
     if (!status_differs(&object->status, &next) || !controller_may_write(c, WRITE_TIMEOUT_MS) ||
         !turns_take(s, TURN_STATUS))
@@ -420,6 +441,8 @@ void report(struct rotation_state *s, const struct rotation_object *object,
     if (object->spec_error == NULL) {
         say_keys(s, object, &next);
         say_consumers(s, object, &next);
+        if (rotating != NULL)
+            rotate_say(s, object, rotating, &next);
     }
     for (size_t i = 0; i < ARRAY_LEN(told); i++)
         say_condition(s, object, told[i], &next.conditions[told[i]]);

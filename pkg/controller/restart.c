@@ -7,6 +7,7 @@
 #include "controller/events.h"
 #include "controller/gather.h"
 #include "controller/internal.h"
+#include "controller/patch.h"
 #include "controller/retry.h"
 #include "obs/log.h"
 
@@ -115,7 +116,7 @@ static void send(struct workload_slot *w)
                           &(struct kube_request){.method = "PATCH",
                                                  .path = buf_text(&path),
                                                  .metadata_only = true,
-                                                 .content_type = "application/merge-patch+json",
+                                                 .content_type = PATCH_MERGE,
                                                  .body = buf_view(&body),
                                                  .timeout_ms = WRITE_TIMEOUT_MS},
                           restarted, w);

@@ -8,6 +8,7 @@
 #include "controller/internal.h"
 #include "controller/issuer.h"
 #include "controller/known.h"
+#include "controller/rotate.h"
 
 void state_text(char **slot, const char *text)
 {
@@ -15,6 +16,16 @@ void state_text(char **slot, const char *text)
         return;
     free(*slot);
     *slot = text != NULL ? strdup(text) : NULL;
+}
+
+struct place state_place(const char *namespace)
+{
+    return (struct place){namespace, "KeyRotation", ""};
+}
+
+struct place state_realm_place(const char *realm)
+{
+    return (struct place){"", "Realm", realm};
 }
 
 static struct place object_place(const struct object_slot *o)
@@ -94,13 +105,18 @@ struct rotation_state *state_new(struct controller *c, const struct rotation_obj
         return NULL;
     s->controller = c;
     s->created_s = object->meta.created_s;
+    s->inherited = object->status.keys_count > 0 || object->status.consumers_count > 0;
     s->namespace = strdup(object->meta.namespace);
     s->name = strdup(object->meta.name);
     s->uid = strdup(object->meta.uid != NULL ? object->meta.uid : "");
     (void)snprintf(record, sizeof(record), "%s-keyturn-record", object->meta.name);
-    if (s->namespace != NULL)
+    if (s->namespace != NULL) {
+        struct place at = state_place(s->namespace);
+        s->neighbour.slot = s;
+        (void)neighbours_join(controller_places(c), &at, &s->neighbour);
         s->record = object_slot_new(s, NULL, KIND_CONFIG_MAP, record);
-    if (s->name == NULL || s->uid == NULL || s->record == NULL ||
+    }
+    if (!s->neighbour.joined || s->name == NULL || s->uid == NULL || s->record == NULL ||
         asprintf(&s->key, "%s/%s", s->namespace, s->name) < 0) {
         s->key = NULL;
         state_free(s);
@@ -120,11 +136,24 @@ static void drop_slots(struct object_slot **objects, size_t objects_count,
     free(workloads);
 }
 
+static void drop_renderings(struct rotation_state *s)
+{
+    for (size_t i = 0; i < ARRAY_LEN(s->renderings); i++) {
+        free(s->renderings[i]);
+        s->renderings[i] = NULL;
+    }
+    arena_release(&s->renderings_arena);
+}
+
 void state_free(struct rotation_state *s)
 {
     if (s == NULL)
         return;
+    struct place at = state_place(s->namespace), realm = state_realm_place(s->realm);
+    neighbours_leave(controller_places(s->controller), &at, &s->neighbour);
+    neighbours_leave(controller_places(s->controller), &realm, &s->rival);
     issuer_release(s);
+    rotate_release(s);
     known_release(&s->known);
     drop_slots(s->objects, s->objects_count, s->workloads, s->workloads_count);
     object_slot_free(s->record);
@@ -134,13 +163,14 @@ void state_free(struct rotation_state *s)
         leaving_free(l);
     }
     kube_cancel(s->lifecycle_call);
+    kube_cancel(s->operation_call);
     if (s->status_call != NULL) {
         kube_cancel(s->status_call);
         turns_give_back(s);
     }
     map_release(&s->workload_index);
     events_release(s);
-    arena_release(&s->renderings_arena);
+    drop_renderings(s);
     free(s->renderings_issuer);
     free(s->uses);
     free(s->uses_start);
@@ -231,6 +261,14 @@ struct rotation_state *state_owner_of(const struct object_slot *o)
     return NULL;
 }
 
+const struct key_status *status_key(const struct rotation_status *status, const char *kid)
+{
+    for (size_t i = 0; i < status->keys_count; i++)
+        if (text_eq(status->keys[i].kid, kid))
+            return &status->keys[i];
+    return NULL;
+}
+
 const struct consumer_status *status_consumer(const struct rotation_status *status,
                                               const struct object_slot *o)
 {
@@ -293,6 +331,22 @@ out:
     return result;
 }
 
+/* Meets those that rotate the same realm. */
+static int index_realm(struct rotation_state *s, const struct rotation_spec *spec)
+{
+    struct map *places = controller_places(s->controller);
+    struct place at = state_realm_place(s->realm);
+    struct buf cleanup_buf name = {0};
+    neighbours_leave(places, &at, &s->rival);
+    s->realm[0] = '\0';
+    if (!spec->key.managed)
+        return 0;
+    buf_appendf(&name, "%s\n%s", spec->keycloak_url, spec->realm);
+    jose_sha256(name.data, name.len, s->realm);
+    s->rival.slot = s;
+    return name.failed ? -1 : neighbours_join(places, &at, &s->rival);
+}
+
 int state_index(struct rotation_state *s, const struct rotation_object *object)
 {
     const struct rotation_spec *spec = &object->spec;
@@ -316,7 +370,7 @@ int state_index(struct rotation_state *s, const struct rotation_object *object)
     s->workload_index = (struct map){0};
     int result = -1;
     if (s->objects != NULL && s->workloads != NULL && s->uses != NULL && s->uses_start != NULL &&
-        s->readers != NULL)
+        s->readers != NULL && index_realm(s, spec) == 0)
         result = index_consumers(s, spec, old_objects, old_count, &old_workloads);
     size_t it = 0;
     void *left;
@@ -339,6 +393,7 @@ static const char *lifecycle(enum key_state state)
     case KEY_PASSIVE: return "Retired";
     case KEY_LEAVING: return "Leaving";
     case KEY_HELD: return "Held";
+    case KEY_DISABLED: break;
     }
     return "";
 }
@@ -347,10 +402,12 @@ static int render(struct rotation_state *s, unsigned formats, struct rendering *
 {
     struct trust_key keys[LIMIT_KEYS];
     struct err err = {0};
+    size_t count = 0;
     for (size_t i = 0; i < s->known.count; i++)
-        keys[i] = (struct trust_key){s->known.keys[i].key, lifecycle(s->known.keys[i].state)};
-    const struct trust_set set = {
-        .keys = keys, .count = s->known.count, .issuer = s->renderings_issuer};
+        if (!s->known.keys[i].withheld)
+            keys[count++] =
+                (struct trust_key){s->known.keys[i].key, lifecycle(s->known.keys[i].state)};
+    const struct trust_set set = {.keys = keys, .count = count, .issuer = s->renderings_issuer};
     trust_hash(&set, formats, r->hash);
     if (trust_render(&set, formats, &s->renderings_arena, &r->files, &err) == 0) {
         trust_files_digest(&r->files, r->digest);
@@ -366,14 +423,15 @@ static struct rendering *find_rendering(struct rotation_state *s, unsigned forma
     if (s->known.count == 0)
         return NULL;
     if (s->renderings_version != s->known.version || !text_eq(s->renderings_issuer, issuer)) {
-        memset(s->renderings, 0, sizeof(s->renderings));
-        arena_release(&s->renderings_arena);
+        drop_renderings(s);
         s->renderings_version = s->known.version;
         state_text(&s->renderings_issuer, issuer);
     }
-    struct rendering *r = &s->renderings[formats % ARRAY_LEN(s->renderings)];
-    r->made = r->made || render(s, formats, r) == 0;
-    return r->made ? r : NULL;
+    struct rendering **at = &s->renderings[formats % ARRAY_LEN(s->renderings)];
+    if (*at == NULL && (*at = calloc(1, sizeof(**at))) == NULL)
+        return NULL;
+    (*at)->made = (*at)->made || render(s, formats, *at) == 0;
+    return (*at)->made ? *at : NULL;
 }
 
 const struct rendering *state_rendering(struct rotation_state *s, unsigned formats,
@@ -393,6 +451,7 @@ const struct trust_files *state_files(struct rotation_state *s, unsigned formats
 void state_drop_files(struct rotation_state *s)
 {
     for (size_t i = 0; i < ARRAY_LEN(s->renderings); i++)
-        s->renderings[i].files = (struct trust_files){0};
+        if (s->renderings[i] != NULL)
+            s->renderings[i]->files = (struct trust_files){0};
     arena_release(&s->renderings_arena);
 }

@@ -23,6 +23,7 @@ struct known_key {
     enum key_state state;
     bool signs;
     bool certificate_unreadable;
+    bool withheld; /* leaving the consumers: in no trust set; see rotate.h */
     unsigned misses;
     int64_t missed_ms;
     char component[64], provider[64];
@@ -66,9 +67,12 @@ struct object_slot {
     enum object_step step;
     char sent_digest[JOSE_HASH_TEXT], sent_hash[TRUST_HASH_TEXT];
     char acked_digest[JOSE_HASH_TEXT]; /* "" = nothing acknowledged by this process */
-    int64_t acked_ms;  /* when content of the acknowledged digest was first acknowledged */
-    int64_t resync_ms; /* Secrets: to be written again then */
-    char version[32];  /* resourceVersion of the last acknowledged write, "" unknown */
+    int64_t acked_ms;   /* when content of the acknowledged digest was first acknowledged */
+    int64_t resync_ms;  /* Secrets: to be written again then */
+    char version[32];   /* resourceVersion of the last acknowledged write, "" unknown */
+    int64_t sent_ms;    /* of the write under way */
+    int64_t checked_ms; /* when the last acknowledged write was sent: it was as wanted since then */
+    bool checking;      /* it is as wanted, and written once more only to be sure */
     bool foreign, adopted;
     bool repairing;   /* the write under way undoes somebody's edit */
     unsigned repairs; /* in a row; who edits it again and again is answered ever more slowly */
@@ -113,6 +117,28 @@ struct issuer_links { /* owned by issuer.c */
     uint64_t awaited[SOURCE_KIND_COUNT]; /* number of the poll that serves it */
 };
 
+struct kept_change {      /* a change that outlives its pass */
+    struct change change; /* but its kid */
+    char *kid;
+};
+
+struct rotate_links {          /* owned by rotate.c */
+    struct kept_change intent; /* as last seen in status */
+    int64_t intent_ms;         /* when it was first seen there */
+    int64_t verify_ms;       /* objects whose last good write is older are written again; 0: none */
+    int64_t asked_ms;        /* readings asked for */
+    int64_t seen_ms;         /* the Admin reading of the last pass */
+    unsigned late;           /* so many have come too old, one after the other */
+    int64_t mint_ms;         /* a token asked for */
+    int64_t minting_ms;      /* the first one for the promotion that is to be confirmed; 0: none */
+    struct kept_change sent; /* under way */
+    uint64_t written;        /* number of the last write that was noted */
+    char *trouble;           /* why it failed */
+    bool hopeless;           /* and will again, until somebody mends it */
+    unsigned tries;
+    int64_t retry_ms;
+};
+
 /* An object that a consumer left behind, with deletionPolicy Delete; owned by lifecycle.c. */
 struct leaving_slot {
     struct rotation_state *state;
@@ -131,12 +157,17 @@ struct rotation_state {
     struct controller *controller;
     char *key; /* "namespace/name" */
     char *namespace, *name, *uid;
+    struct neighbour neighbour; /* of those in its namespace */
+    struct neighbour rival;     /* of those that rotate the same realm */
+    char realm[JOSE_HASH_TEXT]; /* which that is, "" none */
     int64_t created_s;
+    bool inherited;     /* a leader before us has written for it */
     int64_t generation; /* of the spec that the slots follow */
     bool indexed;
     struct issuer_links issuer;
     struct known known;
-    struct rendering renderings[16]; /* by bits of enum publish_format */
+    struct rotate_links rotate;
+    struct rendering *renderings[16]; /* by bits of enum publish_format; those in use */
     uint64_t renderings_version;
     char *renderings_issuer;
     struct arena renderings_arena;
@@ -154,6 +185,8 @@ struct rotation_state {
     struct leaving_slot *leaving;
     struct kube_call *lifecycle_call;
     int64_t lifecycle_retry_ms;
+    struct kube_call *operation_call; /* takes a command off; owned by operation.c */
+    int64_t operation_retry_ms;
     struct kube_call *status_call;
     int64_t status_ms;     /* when the last status write was sent */
     unsigned status_tries; /* failed ones in a row */
@@ -167,9 +200,15 @@ struct rotation_state {
     uint64_t turn; /* place in the line of those with more to write than there was room for, or 0 */
 };
 
+/* Where the KeyRotations of a namespace, or of one realm, meet: slots are their states. Borrow the
+ * text. */
+struct place state_place(const char *namespace);
+struct place state_realm_place(const char *realm);
 /* An older KeyRotation of the namespace that publishes the same object, which is then its; NULL
  * none. */
 struct rotation_state *state_owner_of(const struct object_slot *o);
+/* What status says of this key; NULL: nothing. */
+const struct key_status *status_key(const struct rotation_status *status, const char *kid);
 /* What status says of the consumer that publishes this object; NULL: nothing. */
 const struct consumer_status *status_consumer(const struct rotation_status *status,
                                               const struct object_slot *o);

@@ -148,7 +148,7 @@ void telemetry_rotation(struct controller_telemetry *t, const struct rotation_st
                         const struct rotation_object *object, int64_t now_ms)
 {
     static const char *const sources[SOURCE_KIND_COUNT] = {"jwks", "discovery", "admin"};
-    unsigned keys[KEY_HELD + 1] = {0}, consumers[CONSUMER_FAILED + 1] = {0};
+    unsigned keys[KEY_DISABLED + 1] = {0}, consumers[CONSUMER_FAILED + 1] = {0};
     for (size_t k = 0; k < SOURCE_KIND_COUNT; k++)
         if (s->issuer.sources[k] != NULL && source_polls(s->issuer.sources[k]) > 0)
             metrics_set(t->poll_age, (const char *[]){s->namespace, s->name, sources[k]},
@@ -162,7 +162,7 @@ void telemetry_rotation(struct controller_telemetry *t, const struct rotation_st
                                          key_state_name(k->state)},
                         (double)k->key->not_after_s);
     }
-    for (unsigned k = 0; k <= KEY_HELD; k++)
+    for (unsigned k = 0; k <= KEY_DISABLED; k++)
         metrics_set(t->keys,
                     (const char *[]){s->namespace, s->name, key_state_name((enum key_state)k)},
                     keys[k]);

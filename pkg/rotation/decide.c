@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rotation/decide.h"
+#include "rotation/decide_parts.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -67,156 +67,6 @@ static ATTR_PRINTF(4, 5) void set(struct plan_condition *c, enum condition_statu
     va_end(args);
 }
 
-/* ---- consumers and workloads ---- */
-
-static void earlier(struct rotation_plan *p, int64_t at_s)
-{
-    if (at_s < p->again_at_s)
-        p->again_at_s = at_s;
-}
-
-static bool may_write(const struct rotation_view *v, const struct consumer_spec *spec)
-{
-    return spec->object_kind != KIND_SECRET || !v->fence_needed || v->fence_proven;
-}
-
-static void decide_workload(const struct rotation_view *v, struct rotation_plan *p, size_t i)
-{
-    const struct view_workload *w = &v->workloads[i];
-    p->restart[i] = false;
-    if (!w->exists || w->annotated || w->annotating || w->ready_at_s == INT64_MAX)
-        return;
-    int64_t due = w->ready_at_s;
-    if (w->retry_at_s > due)
-        due = w->retry_at_s;
-    if (w->reverted_until_s > due)
-        due = w->reverted_until_s;
-    if (due <= v->now_s)
-        p->restart[i] = true;
-    else
-        earlier(p, due);
-}
-
-/* State of one workload for its consumer; false when the consumer need not wait for it. */
-static bool workload_pending(const struct rotation_view *v, const struct view_workload *w,
-                             struct plan_consumer *pc)
-{
-    const char *kind = workload_kind_name(w->kind);
-    pc->pods_ready += w->pods_ready;
-    pc->pods_wanted += w->pods_wanted;
-    if (!w->exists) {
-        pc->state = CONSUMER_FAILED;
-        (void)snprintf(pc->message, sizeof(pc->message),
-                       "%s %s does not exist in namespace %s; create it, or take it out of "
-                       "reload.restart (kubectl edit keyrotation %s -n %s)",
-                       kind, w->name, v->namespace, v->name, v->namespace);
-        return true;
-    }
-    if (w->failure != NULL && !w->annotated) {
-        pc->state = CONSUMER_FAILED;
-        (void)snprintf(pc->message, sizeof(pc->message), "%s %s: %s", kind, w->name, w->failure);
-        return true;
-    }
-    if (w->reverted_until_s > v->now_s && !w->annotated) {
-        pc->state = CONSUMER_FAILED;
-        (void)snprintf(
-            pc->message, sizeof(pc->message),
-            "somebody took the annotation keyturn.dev/trust-hash off the pod template of "
-            "%s %s; tell the tool that manages it to ignore that annotation",
-            kind, w->name);
-        return true;
-    }
-    if (w->annotated && w->rolled)
-        return false;
-    if (w->stuck != NULL) {
-        pc->state = CONSUMER_FAILED;
-        (void)snprintf(pc->message, sizeof(pc->message), "%s %s: %s", kind, w->name, w->stuck);
-        return true;
-    }
-    if (pc->state != CONSUMER_FAILED) {
-        pc->state = CONSUMER_ROLLING;
-        (void)snprintf(pc->message, sizeof(pc->message), "%s of %s %s%s%s",
-                       w->annotated ? "waiting for the rollout" : "waiting for the restart", kind,
-                       w->name, !w->annotated && w->waits_for != NULL ? ", which also reads " : "",
-                       !w->annotated && w->waits_for != NULL ? w->waits_for : "");
-    }
-    return true;
-}
-
-/* Why the object cannot be what is wanted; false when it can. */
-static bool say_trouble(const struct view_consumer *c, char out[PLAN_MESSAGE_MAX])
-{
-    const char *kind = object_kind_name(c->spec->object_kind), *name = c->spec->object_name;
-    if (c->object == OBJECT_FOREIGN)
-        (void)snprintf(
-            out, PLAN_MESSAGE_MAX,
-            "%s %s exists and is not Keyturn's; rename publish, or give it to Keyturn, with "
-            "all that is in it, by the annotation keyturn.dev/adopt=true%s",
-            kind, name, c->spec->object_kind == KIND_SECRET ? " (a Secret of type Opaque)" : "");
-    else if (c->object == OBJECT_TAKEN)
-        (void)snprintf(out, PLAN_MESSAGE_MAX,
-                       "%s %s is published by the older KeyRotation %s; rename publish", kind, name,
-                       c->owner);
-    else if (c->object == OBJECT_TOO_LARGE)
-        (void)snprintf(out, PLAN_MESSAGE_MAX,
-                       "%s %s would be larger than 1 MiB; publish fewer formats or retire old keys",
-                       kind, name);
-    else if (c->failure != NULL && c->object != OBJECT_CURRENT)
-        (void)snprintf(out, PLAN_MESSAGE_MAX, "%s %s %s", kind, name, c->failure);
-    else
-        return false;
-    return true;
-}
-
-static void decide_consumer(const struct rotation_view *v, struct rotation_plan *p, size_t i)
-{
-    const struct view_consumer *c = &v->consumers[i];
-    struct plan_consumer *pc = &p->consumers[i];
-    memset(pc, 0, sizeof(*pc));
-    bool due = c->object == OBJECT_CURRENT && c->resync_at_s <= v->now_s;
-    if (c->object == OBJECT_CURRENT && !due)
-        earlier(p, c->resync_at_s);
-    bool wanted = due || c->object == OBJECT_UNKNOWN || c->object == OBJECT_MISSING ||
-                  c->object == OBJECT_STALE || c->object == OBJECT_FOREIGN;
-    bool ready = v->keys_count > 0 && v->memory_loaded && v->noted;
-    bool allowed = ready && may_write(v, c->spec) && !c->writing;
-    if (wanted && allowed) {
-        pc->write = c->retry_at_s <= v->now_s;
-        if (!pc->write)
-            earlier(p, c->retry_at_s);
-    }
-    pc->state = CONSUMER_UP_TO_DATE;
-    if (say_trouble(c, pc->message)) {
-        pc->state = CONSUMER_FAILED;
-    } else if (c->object != OBJECT_CURRENT) {
-        pc->state = CONSUMER_APPLYING;
-        if (v->keys_count == 0)
-            (void)snprintf(pc->message, sizeof(pc->message), "waiting for the first keys");
-        else if (!may_write(v, c->spec))
-            (void)snprintf(pc->message, sizeof(pc->message), "waiting for the proof of the fence");
-    }
-    for (size_t k = 0; k < c->workloads_count; k++) {
-        const struct view_workload *w = &v->workloads[c->workloads[k]];
-        if (pc->state == CONSUMER_UP_TO_DATE || pc->state == CONSUMER_ROLLING)
-            (void)workload_pending(v, w, pc);
-        else {
-            pc->pods_ready += w->annotated ? w->pods_ready : 0;
-            pc->pods_wanted += w->pods_wanted;
-        }
-    }
-    if (pc->state == CONSUMER_UP_TO_DATE)
-        p->up_to_date++;
-}
-
-static size_t first_in_state(const struct rotation_view *v, const struct rotation_plan *p,
-                             enum consumer_state state)
-{
-    size_t i = 0;
-    while (i < v->consumers_count && p->consumers[i].state != state)
-        i++;
-    return i;
-}
-
 /* ---- certificates ---- */
 
 static bool announced(const struct view_key *k, const char *text)
@@ -237,13 +87,13 @@ static void warn_key(const struct rotation_view *v, struct rotation_plan *p, siz
             p->warnings[p->warnings_count++] = (struct plan_warning){i, WARN_EXPIRED};
         return;
     }
-    earlier(p, k->not_after_s);
+    plan_due(p, k->not_after_s);
     int nearest = -1;
     for (size_t t = 0; t < v->spec->warn_before_count; t++) {
         if (left <= v->spec->warn_before[t].seconds)
             nearest = (int)t; /* sorted, largest first */
         else
-            earlier(p, k->not_after_s - v->spec->warn_before[t].seconds);
+            plan_due(p, k->not_after_s - v->spec->warn_before[t].seconds);
     }
     if (nearest >= 0 && !announced(k, v->spec->warn_before[nearest].text))
         p->warnings[p->warnings_count++] = (struct plan_warning){i, nearest};
@@ -288,8 +138,9 @@ static void decide_certificates(const struct rotation_view *v, struct rotation_p
             key_state_name(soonest->state), soonest->kid, at);
     else if (soonest->not_after_s - v->now_s <= warn_s)
         set(c, CONDITION_FALSE, "CertificateExpiring",
-            "the certificate of %s key %s expires at %s; renew it or rotate the key before",
-            key_state_name(soonest->state), soonest->kid, at);
+            "the certificate of %s key %s expires at %s; renew it or %s the key before",
+            key_state_name(soonest->state), soonest->kid, at,
+            soonest->state == KEY_ACTIVE ? "rotate" : "retire");
     else
         set(c, CONDITION_TRUE, "CertificatesValid",
             "the earliest certificate (key %s) expires at %s", soonest->kid, at);
@@ -336,6 +187,14 @@ static void decide_issuer(const struct rotation_view *v, struct rotation_plan *p
     }
 }
 
+static size_t given_keys(const struct rotation_view *v)
+{
+    size_t given = 0;
+    for (size_t i = 0; i < v->keys_count; i++)
+        given += !v->keys[i].withheld;
+    return given;
+}
+
 static void decide_keys(const struct rotation_view *v, struct rotation_plan *p)
 {
     struct plan_condition *c = &p->conditions[CONDITION_KEYS_AS_EXPECTED];
@@ -376,8 +235,8 @@ static void decide_keys(const struct rotation_view *v, struct rotation_plan *p)
             "the JWKS and the Admin API name different keys; no key leaves until they agree (is "
             "spec.issuer.jwksURL of the same realm?)");
     else
-        set(c, CONDITION_TRUE, "KeysMatch", "%zu signing key%s trusted", v->keys_count,
-            v->keys_count == 1 ? "" : "s");
+        set(c, CONDITION_TRUE, "KeysMatch", "%zu signing key%s trusted", given_keys(v),
+            given_keys(v) == 1 ? "" : "s");
 }
 
 static void decide_active(const struct rotation_view *v, struct rotation_plan *p)
@@ -410,6 +269,19 @@ static bool is_spec_invalid(const struct rotation_view *v, const struct rotation
     if (v->spec_error != NULL)
         set(ready, CONDITION_FALSE, "SpecInvalid", "%s", v->spec_error);
     return v->spec_error != NULL;
+}
+
+static bool is_suspended(const struct rotation_view *v, const struct rotation_plan *p,
+                         struct plan_condition *ready)
+{
+    (void)p;
+    if (!v->spec->suspend)
+        return false;
+    set(ready, CONDITION_FALSE, "Suspended",
+        "spec.suspend is true: nothing is written but this status. To go on: kubectl patch "
+        "keyrotation %s -n %s --type=merge -p '{\"spec\":{\"suspend\":false}}'",
+        v->name, v->namespace);
+    return true;
 }
 
 static bool is_fence_open(const struct rotation_view *v, const struct rotation_plan *p,
@@ -485,19 +357,20 @@ static bool is_unread(const struct rotation_view *v, const struct rotation_plan 
 static bool is_consumer_failed(const struct rotation_view *v, const struct rotation_plan *p,
                                struct plan_condition *ready)
 {
-    size_t i = first_in_state(v, p, CONSUMER_FAILED);
+    size_t i = p->first[CONSUMER_FAILED];
+    char message[PLAN_MESSAGE_MAX];
     if (i == v->consumers_count)
         return false;
+    (void)plan_consumer_says(v, p, i, message);
     set(ready, CONDITION_FALSE, "ConsumerFailed", "consumer %s: %s", v->consumers[i].spec->name,
-        p->consumers[i].message);
+        message);
     return true;
 }
 
 static bool is_applying(const struct rotation_view *v, const struct rotation_plan *p,
                         struct plan_condition *ready)
 {
-    size_t i = first_in_state(v, p, CONSUMER_APPLYING);
-    if (i == v->consumers_count)
+    if (p->first[CONSUMER_APPLYING] == v->consumers_count)
         return false;
     set(ready, CONDITION_FALSE, "Publishing", "%zu of %zu consumers up to date", p->up_to_date,
         v->consumers_count);
@@ -507,11 +380,13 @@ static bool is_applying(const struct rotation_view *v, const struct rotation_pla
 static bool is_rolling(const struct rotation_view *v, const struct rotation_plan *p,
                        struct plan_condition *ready)
 {
-    size_t i = first_in_state(v, p, CONSUMER_ROLLING);
+    size_t i = p->first[CONSUMER_ROLLING];
+    char message[PLAN_MESSAGE_MAX];
     if (i == v->consumers_count)
         return false;
+    (void)plan_consumer_says(v, p, i, message);
     set(ready, CONDITION_FALSE, "RollingOut", "%zu of %zu consumers up to date; %s", p->up_to_date,
-        v->consumers_count, p->consumers[i].message);
+        v->consumers_count, message);
     return true;
 }
 
@@ -523,13 +398,14 @@ static bool is_steady(const struct rotation_view *v, const struct rotation_plan 
         set(ready, CONDITION_TRUE, "Steady",
             "the keys are watched; there is no consumer to publish to");
     else
-        set(ready, CONDITION_TRUE, "Steady", "%zu key%s published to %zu consumer%s", v->keys_count,
-            v->keys_count == 1 ? "" : "s", v->consumers_count, v->consumers_count == 1 ? "" : "s");
+        set(ready, CONDITION_TRUE, "Steady", "%zu key%s published to %zu consumer%s", given_keys(v),
+            given_keys(v) == 1 ? "" : "s", v->consumers_count, v->consumers_count == 1 ? "" : "s");
     return true;
 }
 
 static const struct check checks[] = {
     {"SpecInvalid", CHECK_STALLED, PHASE_BLOCKED, is_spec_invalid},
+    {"Suspended", CHECK_STALLED, PHASE_BLOCKED, is_suspended},
     {"FenceUnproven", CHECK_STALLED, PHASE_BLOCKED, is_fence_open},
     {"SourceBroken", CHECK_STALLED, PHASE_BLOCKED, is_source_broken},
     {"SourceAway", CHECK_WAITING, PHASE_BLOCKED, is_source_away},
@@ -572,6 +448,8 @@ void rotation_decide(const struct rotation_view *view, struct rotation_plan *pla
     plan->warnings_count = 0;
     plan->again_at_s = INT64_MAX;
     plan->premature = is_premature(view);
+    for (size_t i = 0; i < CONSUMER_STATE_COUNT; i++)
+        plan->first[i] = view->consumers_count;
     for (size_t i = 0; i < view->workloads_count; i++)
         decide_workload(view, plan, i);
     for (size_t i = 0; i < view->consumers_count; i++)

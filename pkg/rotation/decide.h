@@ -38,6 +38,7 @@ struct view_key {
     enum key_state state;
     bool signs; /* the key that signs for its algorithm, as /keys.active says */
     bool certificate_unreadable;
+    bool withheld;                /* leaving the consumers: published no more */
     int64_t not_after_s;          /* 0: no certificate */
     const char *const *announced; /* texts of thresholds announced for this certificate */
     size_t announced_count;
@@ -114,10 +115,28 @@ struct rotation_view {
     size_t workloads_count;
 };
 
+/* What there is to say about a consumer; plan_consumer_says makes the sentence. */
+enum consumer_say {
+    SAY_NOTHING,
+    SAY_FOREIGN,
+    SAY_TAKEN,
+    SAY_TOO_LARGE,
+    SAY_WRITE_FAILED,
+    SAY_NO_KEYS,
+    SAY_NO_FENCE,
+    /* of a workload */
+    SAY_MISSING,
+    SAY_PATCH_FAILED,
+    SAY_REVERTED,
+    SAY_STUCK,
+    SAY_ROLLING,
+};
+
 struct plan_consumer {
     bool write;
     enum consumer_state state;
-    char message[PLAN_MESSAGE_MAX]; /* "" when there is nothing to say */
+    enum consumer_say say;
+    size_t workload; /* it is about, an index into view.workloads */
     int64_t pods_ready, pods_wanted;
 };
 
@@ -137,7 +156,9 @@ struct rotation_plan {
     struct plan_condition conditions[CONDITION_COUNT];
     const char *active_kid; /* of the view's keys */
     int64_t cert_expires_s;
-    size_t up_to_date;  /* consumers */
+    size_t up_to_date; /* consumers */
+    /* The first consumer in each state; view.consumers_count: none. */
+    size_t first[CONSUMER_STATE_COUNT];
     int64_t again_at_s; /* something becomes due then; INT64_MAX: nothing */
     bool premature;     /* what was said before stands: keys are remembered, and a source is still
                            unread */
@@ -149,6 +170,10 @@ struct rotation_plan {
 };
 
 void rotation_decide(const struct rotation_view *view, struct rotation_plan *plan);
+
+/* False: there is nothing to say, and out is "". */
+bool plan_consumer_says(const struct rotation_view *view, const struct rotation_plan *plan,
+                        size_t consumer, char out[PLAN_MESSAGE_MAX]);
 
 /* The table of checks, for docs and tests: names in order, NULL past the end. */
 const char *rotation_check_name(size_t i);

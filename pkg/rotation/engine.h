@@ -25,7 +25,7 @@
 #include "base/limits.h"
 
 #define ENGINE_TEXT_MAX 512
-#define ENGINE_COMMAND_MAX 320
+#define ENGINE_COMMAND_MAX 1024 /* as much as status takes */
 
 /* After RFC 7583. Removed: disabled in Keycloak, deleted after a grace where it is ours. */
 enum key_lifecycle {
@@ -52,6 +52,8 @@ struct key_record {
     int64_t removed_s;   /* first seen DISABLED after it left the consumers */
     uint64_t retired_by; /* number of the rotation that demoted it; 0: somebody else did */
     bool retire_approved;
+    int64_t tokens_live_s; /* the longest that the realm's settings made it while tokens of the key
+                              were about; 0 unless overlap.retire is auto */
 };
 
 enum key_standing { STANDING_ACTIVE, STANDING_PASSIVE, STANDING_DISABLED }; /* in /keys */
@@ -95,7 +97,7 @@ struct rotation_record {
     uint64_t number; /* 0: none yet */
     enum rotation_reason reason;
     const char *kid;  /* of the key that is to sign; NULL until it is there */
-    const char *from; /* that signed when the promotion was intended */
+    const char *from; /* that signed when it began, then when the promotion was intended */
     int64_t started_s;
     int64_t requested_s; /* 0: only a standby is being prepared */
     const char *requested_by;
@@ -107,6 +109,7 @@ struct rotation_record {
     int64_t confirmed_s; /* a fresh token proved it */
     int64_t done_s;      /* nothing else is ACTIVE; or aborted, or lost */
     bool aborting;
+    int64_t aborted_s; /* the last abort: a schedule counts from then */
 };
 
 enum operation_kind {
@@ -116,6 +119,7 @@ enum operation_kind {
     OPERATION_RETIRE,
     OPERATION_ROLLBACK,
     OPERATION_ABORT,
+    OPERATION_UNKNOWN, /* the annotation says something else */
 };
 const char *operation_kind_name(enum operation_kind kind);
 bool operation_kind_parse(const char *text, enum operation_kind *ret);
@@ -127,6 +131,7 @@ struct operation { /* what a person commands, as an annotation */
     const char *by, *note;
     int64_t at_s;        /* taken then; 0: not yet */
     const char *refused; /* why it was; NULL: accepted */
+    bool cleared;        /* seen taken off since: the same once more is a new command */
 };
 
 struct key_policy { /* spec.key, schedule, overlap and approval, as far as they decide */
@@ -134,6 +139,7 @@ struct key_policy { /* spec.key, schedule, overlap and approval, as far as they 
     int64_t every_s;   /* 0: only on request */
     int64_t publish_s; /* overlap.publish */
     int64_t retire_s;  /* overlap.retire, computed; -1 unknown */
+    bool retire_auto;  /* it comes from settings that may have been longer before */
     int64_t delete_s;  /* from disabled to deleted */
     bool promote_manual, retire_manual, two_person;
     int64_t priority_max; /* largest that the server and SAML sort well */
@@ -146,23 +152,28 @@ struct engine_view {
     bool suspended;
     const char *owner;         /* an older KeyRotation of this realm, NULL none */
     const char *foreign_claim; /* a component of another KeyRotation's uid, NULL none */
+    bool misplaced;            /* the key of the last rotation is there, of another algorithm */
     bool readable;             /* the last readings are good and complete */
     const char *unreadable_why;
-    bool fresh;    /* they were taken after our last write was answered */
+    bool fresh;    /* they were taken after our last write was answered, and are young */
+    bool slow;     /* they come too old, time and again */
     bool recorded; /* status as seen holds our last status write */
     bool window_open;
-    int64_t window_opens_s;      /* INT64_MAX: never */
-    const char *window_trouble;  /* a window that cannot be computed, NULL none */
-    const char *retire_why;      /* what retire_s comes from, or why it is unknown */
-    bool proven;                 /* every consumer's pods have loaded the present trust set */
-    const char *unproven;        /* the first consumer that has not, and why */
-    int64_t verified_s;          /* every consumer's object was read back or written since */
-    const char *minted_kid;      /* of the last token minted on request; NULL none */
+    int64_t window_opens_s;     /* INT64_MAX: never */
+    const char *window_trouble; /* a window that cannot be computed, NULL none */
+    const char *retire_why;     /* what retire_s comes from, or why it is unknown */
+    bool proven;                /* every consumer's pods have loaded the present trust set */
+    const char *unproven;       /* the first consumer that has not, and why */
+    int64_t proven_at_s;        /* when it will be, by time alone; INT64_MAX unknown */
+    bool verified; /* each consumer's object was read back or written since the promotion was
+                      intended */
+    const char *minted_kid;      /* of a token asked for since then; NULL none */
     bool minted_other_algorithm; /* it was signed by another algorithm: it proves nothing */
-    int64_t minted_s;            /* when it was asked for */
-    const char *change_trouble;  /* why the last change was refused, NULL it was not */
+    const char *change_trouble;  /* why the intended change failed, NULL it did not */
+    bool change_hopeless;        /* and that trying again will not mend it */
     int64_t change_retry_s;
     uint64_t highest_number; /* among our components' names */
+    const char *gone_kid;    /* trusted, not ours to remove yet, and not in /keys; NULL none */
     struct rotation_record record;
     struct change intent;
     struct operation operation;    /* the annotation */
@@ -189,8 +200,10 @@ struct engine_plan {
     const char *check; /* name of the check that decided */
     uint32_t fired;    /* bits of all checks that applied, by their place in the table */
     char message[ENGINE_TEXT_MAX];
-    char command[ENGINE_COMMAND_MAX]; /* what a person can do about it, "" nothing */
-    const char *next_step;            /* what comes next, NULL nothing */
+    char command[ENGINE_COMMAND_MAX]; /* what a person can do about it, or begin in Steady; ""
+                                         nothing */
+    struct operation wanted;          /* the same, where it is a command; NONE else */
+    const char *next_step;            /* what comes next */
     int64_t next_at_s;                /* earliest, INT64_MAX unknown */
     const char *finding;              /* reason why keys are not as expected, NULL they are */
     char finding_text[ENGINE_TEXT_MAX];
@@ -211,6 +224,14 @@ bool key_record_equal(const struct key_record *a, const struct key_record *b);
 bool change_equal(const struct change *a, const struct change *b);
 bool rotation_record_equal(const struct rotation_record *a, const struct rotation_record *b);
 bool operation_equal(const struct operation *a, const struct operation *b);
+/* The same command: what, for which rotation and key, by whom. */
+bool operation_is_same(const struct operation *a, const struct operation *b);
+
+/* The line by which a person gives a command; kid NULL where none is named. Words are quoted for a
+ * POSIX shell: whoever may make keys chooses their kids; one that cannot be a word is KID. "" where
+ * the line does not fit. */
+void operation_line(const char *namespace, const char *name, const struct operation *operation,
+                    char out[ENGINE_COMMAND_MAX]);
 
 void engine_decide(const struct engine_view *view, struct engine_plan *plan);
 
@@ -221,7 +242,13 @@ const char *engine_unsafe(const struct engine_view *view, const struct engine_pl
 /* When removal of a retired key is due; INT64_MAX unknown. */
 int64_t engine_removable_s(const struct key_policy *policy, const struct key_record *record);
 
+/* When the schedule wants the key that signs (its place among the view's keys) to be rotated. */
+int64_t engine_rotates_s(const struct engine_view *view, const struct rotation_record *rotation,
+                         const struct key_record *record, int signer);
+
 /* The table of checks: names in order, NULL past the end. */
 const char *engine_check_name(size_t i);
+/* When it applies, in a few words. */
+const char *engine_check_means(size_t i);
 
 #endif

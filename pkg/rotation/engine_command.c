@@ -7,13 +7,23 @@
 
 /* ---- what people command ---- */
 
+/* Back to a key that cannot sign, while the one that does goes on. */
+static bool is_stuck_rollback(const struct pass *s)
+{
+    const struct engine_key *k = pass_key(s, s->target);
+    return s->p->record.reason == REASON_ROLLBACK && !pass_is_idle(&s->p->record) && k != NULL &&
+           !k->signs && (k->wrapper_expired || k->standing == STANDING_DISABLED);
+}
+
 static const char *rotate_refusal(const struct pass *s, const struct operation *o)
 {
     const struct rotation_record *r = &s->p->record;
-    uint64_t due = pass_is_standby(r) ? r->number : r->number + 1;
-    if (!pass_is_idle(r) && !pass_is_standby(r))
+    if (!pass_is_idle(r) && !pass_is_standby(r) && !is_stuck_rollback(s))
         return "a rotation is under way; promote, roll back or abort it first";
-    return o->number == due ? NULL : "it names another rotation than the next one";
+    return o->number == pass_due_number(r)
+               ? NULL
+               : "it names another rotation than the next one; the next is one more than "
+                 "status.rotation.number, or that number where its key is a standby";
 }
 
 static bool is_second_person(const struct pass *s, const struct operation *o)
@@ -29,7 +39,7 @@ static const char *promote_refusal(const struct pass *s, const struct operation 
     if (!pass_is_forward(r) || o->number != r->number)
         return "no rotation of this number waits to be promoted";
     if (r->promoted_s != 0)
-        return "its key signs already";
+        return "it has been told to sign already";
     return is_second_person(s, o) ? NULL
                                   : "who asked for a rotation cannot approve it "
                                     "(spec.approval.twoPerson)";
@@ -75,6 +85,9 @@ static const char *rollback_refusal(const struct pass *s, const struct operation
         key_lifecycle_untrusted(s->p->keys[i].lifecycle))
         return "the key that signed before is not trusted any more, so its tokens would be "
                "rejected; rotate to go forward";
+    if (s->v->keys[i].wrapper_expired)
+        return "the certificate of the key that signed before has expired, and Keycloak lets no "
+               "such key sign; give its component a new certificate before";
     return NULL;
 }
 
@@ -86,21 +99,26 @@ static const char *abort_refusal(const struct pass *s, const struct operation *o
     if (r->promoted_s != 0 || r->reason == REASON_ROLLBACK)
         return "its key may have signed already; roll back instead";
     if (s->target >= 0 && s->p->keys[s->target].active_s != 0)
-        return "its key may have signed already; it can only be retired";
+        return "its key may have signed already, as far as is known; let it be promoted, and "
+               "rotate to leave it";
     return NULL;
 }
 
 static const char *refusal(const struct pass *s, const struct operation *o)
 {
+    if (s->v->owner != NULL || (s->v->foreign_claim != NULL && !s->v->policy.take_over))
+        return "another KeyRotation writes to this realm";
     switch (o->kind) {
     case OPERATION_ROTATE: return rotate_refusal(s, o);
     case OPERATION_PROMOTE: return promote_refusal(s, o);
     case OPERATION_RETIRE: return retire_refusal(s, o);
     case OPERATION_ROLLBACK: return rollback_refusal(s, o);
     case OPERATION_ABORT: return abort_refusal(s, o);
-    case OPERATION_NONE: break;
+    case OPERATION_NONE:
+    case OPERATION_UNKNOWN: break;
     }
-    return "there is no such operation: write rotate, promote, retire, rollback or abort";
+    return "write rotate, promote, retire, rollback or abort into keyturn.dev/operation, and "
+           "NUMBER or NUMBER/KID into keyturn.dev/operation-for";
 }
 
 static void roll_back(struct pass *s, const struct operation *o)
@@ -108,6 +126,7 @@ static void roll_back(struct pass *s, const struct operation *o)
     struct rotation_record *r = &s->p->record;
     const char *back_to = r->from;
     *r = (struct rotation_record){.number = r->number,
+                                  .aborted_s = r->aborted_s,
                                   .reason = REASON_ROLLBACK,
                                   .kid = back_to,
                                   .from = r->kid,
@@ -122,6 +141,7 @@ static void roll_back(struct pass *s, const struct operation *o)
 static void call_off(struct pass *s)
 {
     struct rotation_record *r = &s->p->record;
+    r->aborted_s = s->v->now_s;
     if (r->standby_s == 0 || r->requested_s == 0) {
         r->aborting = true;
         return;
@@ -148,27 +168,25 @@ static void obey(struct pass *s, const struct operation *o)
     case OPERATION_RETIRE: s->p->keys[retired_key(s, o)].retire_approved = true; return;
     case OPERATION_ROLLBACK: roll_back(s, o); return;
     case OPERATION_ABORT: call_off(s); return;
-    case OPERATION_NONE: return;
+    case OPERATION_NONE:
+    case OPERATION_UNKNOWN: return;
     }
 }
 
-static bool same_operation(const struct operation *a, const struct operation *b)
-{
-    return a->kind == b->kind && a->number == b->number && text_eq(a->kid, b->kid) &&
-           text_eq(a->by, b->by);
-}
-
-/* Recorded with its effect in one write; taken off once that is acknowledged. One that a tool puts
- * back later meets its own record, or a number that is not current. */
+/* Recorded with its effect in one write; taken off once that is acknowledged. Until it has been
+ * seen taken off, the same is no new command; one that a tool puts back later is a new one, and
+ * names a number that is not current any more. */
 void pass_listen(struct pass *s)
 {
     const struct engine_view *v = s->v;
     s->p->taken = v->taken;
-    if (v->operation.kind == OPERATION_NONE && v->operation.number == 0)
+    if (v->operation.kind == OPERATION_NONE) {
+        s->p->taken.cleared = v->taken.kind != OPERATION_NONE;
         return;
+    }
     if (!v->recorded)
         return;
-    if (same_operation(&v->operation, &v->taken)) {
+    if (operation_is_same(&v->operation, &v->taken) && !v->taken.cleared) {
         s->p->clear_operation = true;
         return;
     }

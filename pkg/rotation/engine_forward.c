@@ -54,13 +54,19 @@ enum verdict check_unreadable(struct pass *s)
     return STOP;
 }
 
-enum verdict check_refused(struct pass *s)
+/* Its key would be taken for deleted, and made again. */
+enum verdict check_misplaced(struct pass *s)
 {
-    if (s->v->change_trouble == NULL)
+    const struct rotation_record *r = &s->p->record;
+    if (!s->v->misplaced || pass_is_idle(r) || s->target >= 0)
         return NO;
-    pass_describe(s, ENGINE_BLOCKED, "%s", s->v->change_trouble);
-    pass_next(s, change_kind_name(s->v->intent.kind), s->v->change_retry_s);
-    return WAIT;
+    s->p->intent = s->v->intent;
+    pass_describe(s, ENGINE_BLOCKED,
+                  "the key of rotation %" PRIu64 " is of another algorithm than spec.key.algorithm "
+                  "says now: write the former one until the rotation has ended",
+                  r->number);
+    pass_find(s, "AlgorithmChanged", "%s", s->p->message);
+    return STOP;
 }
 
 /* ---- checks: an abort ---- */
@@ -80,8 +86,11 @@ enum verdict check_aborting(struct pass *s)
     struct key_record *kr = pass_record(s, s->target);
     if (k->standing == STANDING_DISABLED)
         return pass_change_key(s, CHANGE_DELETE, s->target);
-    if (k->standing == STANDING_ACTIVE || kr->active_s != 0) { /* somebody let it sign meanwhile */
-        r->aborting = false;
+    if (k->standing == STANDING_ACTIVE || kr->active_s != 0) { /* it leaves like any other then */
+        pass_find(s, "KeyPromotedExternally",
+                  "somebody let key %s sign while rotation %" PRIu64 " was called off", k->kid,
+                  r->number);
+        pass_end(s, "Aborted");
         return ACT;
     }
     if (kr->lifecycle != LIFECYCLE_RETIRING) {
@@ -132,6 +141,29 @@ enum verdict check_uncreated(struct pass *s)
         s, (struct change){.kind = CHANGE_CREATE, .number = r->number, .priority = priority}, true);
 }
 
+/* How a person leaves a rotation whose key cannot sign. */
+static enum operation_kind way_out_kind(const struct rotation_record *r)
+{
+    if (r->reason == REASON_ROLLBACK)
+        return OPERATION_ROTATE;
+    return r->promoted_s != 0 ? OPERATION_ROLLBACK : OPERATION_ABORT;
+}
+
+static const char *way_out(const struct rotation_record *r)
+{
+    enum operation_kind kind = way_out_kind(r);
+    return kind == OPERATION_ROTATE  ? "rotate to go forward"
+           : kind == OPERATION_ABORT ? "abort"
+                                     : "roll back";
+}
+
+static void offer_way_out(struct pass *s)
+{
+    const struct rotation_record *r = &s->p->record;
+    enum operation_kind kind = way_out_kind(r);
+    pass_command(s, kind, kind == OPERATION_ROTATE ? r->number + 1 : r->number, NULL);
+}
+
 enum verdict check_target_disabled(struct pass *s)
 {
     const struct engine_key *k = pass_key(s, s->target);
@@ -139,11 +171,11 @@ enum verdict check_target_disabled(struct pass *s)
         return NO;
     pass_describe(
         s, ENGINE_BLOCKED,
-        "somebody disabled key %s, which is to sign next; enable it again (admin console: "
-        "Realm settings, Keys, Providers), or abort",
-        k->kid);
+        "somebody disabled key %s, which is to sign; enable it again (admin console: Realm "
+        "settings, Keys, Providers), or %s",
+        k->kid, way_out(&s->p->record));
     pass_find(s, "KeyDisabledExternally", "%s", s->p->message);
-    pass_command(s, OPERATION_ABORT, s->p->record.number, NULL);
+    offer_way_out(s);
     return STOP;
 }
 
@@ -189,7 +221,7 @@ enum verdict check_unproven(struct pass *s)
         return NO;
     pass_describe(s, ENGINE_PUBLISHING, "key %s is published; waiting for proof from %s", k->kid,
                   s->v->unproven != NULL ? s->v->unproven : "every consumer");
-    pass_next(s, "Ready", INT64_MAX);
+    pass_next(s, "Ready", s->v->proven_at_s);
     return WAIT;
 }
 
@@ -222,6 +254,7 @@ enum verdict check_overlapping_before(struct pass *s)
 static bool is_ready(struct pass *s)
 {
     return s->target >= 0 && s->v->proven && s->v->keys[s->target].trusted &&
+           s->v->keys[s->target].served &&
            (pass_record(s, s->target)->lifecycle == LIFECYCLE_READY ||
             s->p->record.promoted_s != 0 || s->p->record.reason == REASON_ROLLBACK);
 }
@@ -269,6 +302,11 @@ enum verdict check_window_shut(struct pass *s)
     return WAIT;
 }
 
+static const char *signing_kid(const struct pass *s)
+{
+    return s->signer >= 0 ? s->v->keys[s->signer].kid : NULL;
+}
+
 static int64_t highest_priority(const struct engine_view *v)
 {
     int64_t most = 0;
@@ -276,6 +314,16 @@ static int64_t highest_priority(const struct engine_view *v)
         if (v->keys[i].standing != STANDING_DISABLED && v->keys[i].priority > most)
             most = v->keys[i].priority;
     return most;
+}
+
+/* The key that this rotation replaces may have stopped signing before it came to that: its
+ * certificate expired, or somebody made it passive. */
+static void claim_replaced(struct pass *s)
+{
+    int i = pass_find_kid(s->v, s->p->record.from);
+    if (i >= 0 && i != s->target && s->p->keys[i].lifecycle == LIFECYCLE_RETIRED &&
+        s->p->keys[i].retired_by == 0)
+        s->p->keys[i].retired_by = s->p->record.number;
 }
 
 enum verdict check_promotable(struct pass *s)
@@ -288,8 +336,9 @@ enum verdict check_promotable(struct pass *s)
         pass_describe(
             s, ENGINE_BLOCKED,
             "the certificate of key %s has expired, and Keycloak lets no such key sign; give "
-            "its component a new certificate, or abort",
-            k->kid);
+            "its component a new certificate, or %s",
+            k->kid, way_out(r));
+        offer_way_out(s);
         return WAIT;
     }
     int64_t most = highest_priority(s->v);
@@ -305,10 +354,11 @@ enum verdict check_promotable(struct pass *s)
     pass_describe(s, ENGINE_PROMOTING, "key %s is told to sign", k->kid);
     enum verdict done =
         pass_intend(s, (struct change){.kind = CHANGE_PROMOTE, .kid = k->kid, .priority = most + 1},
-                    s->v->verified_s >= s->v->intent.at_s);
+                    s->v->verified);
     if (r->promoted_s == 0) {
+        claim_replaced(s); /* another may sign by now */
         r->promoted_s = s->v->now_s;
-        r->from = s->signer >= 0 ? s->v->keys[s->signer].kid : NULL;
+        r->from = signing_kid(s);
     }
     struct key_record *kr = pass_record(s, s->target);
     if (kr->active_s == 0)
@@ -326,8 +376,8 @@ enum verdict check_unconfirmed(struct pass *s)
                   "Keycloak says that key %s signs; waiting for a token that shows "
                   "it",
                   k->kid);
-    bool minted = s->v->minted_s >= r->promoted_s && s->v->minted_kid != NULL;
-    if (minted && (s->v->minted_other_algorithm || text_eq(s->v->minted_kid, k->kid))) {
+    if (s->v->minted_kid != NULL &&
+        (s->v->minted_other_algorithm || text_eq(s->v->minted_kid, k->kid))) {
         r->confirmed_s = s->v->now_s;
         return ACT;
     }
@@ -352,6 +402,8 @@ enum verdict check_unfinished(struct pass *s)
         return NO;
     int other = other_active(s);
     if (other < 0) {
+        claim_replaced(s);
+        pass_next(s, "Retire", INT64_MAX);
         pass_end(s, r->reason == REASON_ROLLBACK ? "RolledBack" : "Promoted");
         pass_describe(s, ENGINE_OVERLAP, "rotation %" PRIu64 ": key %s signs", r->number, k->kid);
         return ACT;
@@ -367,8 +419,10 @@ static void begin(struct pass *s, enum rotation_reason reason)
     struct rotation_record *r = &s->p->record;
     uint64_t number = r->number > s->v->highest_number ? r->number : s->v->highest_number;
     bool asked = reason != REASON_STANDBY;
-    *r = (struct rotation_record){.number = number + 1,
+    *r = (struct rotation_record){.aborted_s = r->aborted_s,
+                                  .number = number + 1,
                                   .reason = reason,
+                                  .from = signing_kid(s),
                                   .started_s = s->v->now_s,
                                   .requested_s = asked ? s->v->now_s : 0};
 }
@@ -376,10 +430,24 @@ static void begin(struct pass *s, enum rotation_reason reason)
 void pass_request(struct pass *s, enum rotation_reason reason)
 {
     struct rotation_record *r = &s->p->record;
-    if (pass_is_idle(r))
+    if (pass_is_idle(r) || r->reason == REASON_ROLLBACK)
         begin(s, reason);
     r->reason = reason;
+    r->from = signing_kid(s);
     r->requested_s = s->v->now_s;
+}
+
+/* Counted from when the key began to sign: the last time, where it was rolled back to; and from an
+ * abort. */
+int64_t engine_rotates_s(const struct engine_view *v, const struct rotation_record *r,
+                         const struct key_record *record, int signer)
+{
+    int64_t since_s = record->active_s;
+    if (text_eq(r->kid, v->keys[signer].kid) && r->promoted_s > since_s)
+        since_s = r->promoted_s;
+    if (r->aborted_s > since_s) /* who calls a rotation off does not want the next one at once */
+        since_s = r->aborted_s;
+    return since_s + v->policy.every_s;
 }
 
 enum verdict check_due(struct pass *s)
@@ -387,7 +455,7 @@ enum verdict check_due(struct pass *s)
     const struct rotation_record *r = &s->p->record;
     if (s->v->policy.every_s == 0 || s->signer < 0 || (!pass_is_idle(r) && !pass_is_standby(r)))
         return NO;
-    int64_t due_s = s->p->keys[s->signer].active_s + s->v->policy.every_s;
+    int64_t due_s = engine_rotates_s(s->v, r, &s->p->keys[s->signer], s->signer);
     if (s->v->now_s < due_s) {
         pass_next(s, "Rotate", due_s);
         return NO;
@@ -407,19 +475,59 @@ enum verdict check_standby_missing(struct pass *s)
     return ACT;
 }
 
+/* Somebody else changed the signer while a key was being prepared. */
+static bool is_overtaken(const struct pass *s)
+{
+    const struct rotation_record *r = &s->p->record;
+    return !pass_is_idle(r) && r->promoted_s == 0 && r->from != NULL && s->signer >= 0 &&
+           s->signer != s->target && !text_eq(signing_kid(s), r->from);
+}
+
+static void note_reactivated(struct pass *s)
+{
+    const struct rotation_record *r = &s->p->record;
+    int i = pass_find_kid(s->v, r->from);
+    if (i >= 0 && i != s->signer && s->v->keys[i].standing == STANDING_ACTIVE)
+        pass_find(s, "KeyActivatedExternally",
+                  "somebody made key %s active again, which rotation %" PRIu64 " replaced; it "
+                  "would sign if key %s fell away. Make it passive (admin console: Realm "
+                  "settings, Keys, Providers), or rotate",
+                  r->from, r->number, r->kid);
+}
+
 /* The key we promoted last should sign, as long as nobody decides otherwise. */
 enum verdict check_signer_changed(struct pass *s)
 {
     const struct rotation_record *r = &s->p->record;
-    if (r->done_s == 0 || r->confirmed_s == 0 || r->kid == NULL || s->signer < 0 ||
-        text_eq(s->v->keys[s->signer].kid, r->kid))
+    if (s->signer < 0 && (pass_is_idle(r) || pass_is_standby(r))) {
+        pass_find(s, "NoSigningKey",
+                  "no key of spec.key.algorithm signs in this realm: a rotation makes one, or the "
+                  "algorithm is to be another");
+        pass_describe(s, ENGINE_STEADY, "%s", s->p->finding_text);
+        pass_command(s, OPERATION_ROTATE, pass_due_number(r), NULL);
+        return WAIT;
+    }
+    if (is_overtaken(s)) {
+        bool gone = pass_find_kid(s->v, r->from) < 0;
+        pass_find(s, gone ? "KeyDeletedExternally" : "SignerChanged",
+                  "key %s signed when rotation %" PRIu64 " began, but now key %s does: somebody "
+                  "%s in Keycloak, or the server lost writes. The rotation goes on from there; "
+                  "abort it if that key is to stay",
+                  r->from, r->number, signing_kid(s), gone ? "deleted it" : "changed it");
         return NO;
+    }
+    if (r->done_s == 0 || r->confirmed_s == 0 || r->kid == NULL || s->signer < 0 || s->v->misplaced)
+        return NO;
+    if (text_eq(signing_kid(s), r->kid)) {
+        note_reactivated(s);
+        return NO;
+    }
     pass_find(s, "SignerChanged",
               "rotation %" PRIu64 " made key %s sign, but now key %s does: somebody changed it in "
               "Keycloak, or the server lost writes. Rotate to go on from there",
               r->number, r->kid, s->v->keys[s->signer].kid);
     pass_command(s, OPERATION_ROTATE, r->number + 1, NULL);
-    return NO;
+    return WAIT;
 }
 
 enum verdict check_steady(struct pass *s)
@@ -430,10 +538,7 @@ enum verdict check_steady(struct pass *s)
         pass_describe(s, ENGINE_PUBLISHING, "a standby key is being prepared");
     else
         pass_describe(s, ENGINE_STEADY, "nothing to do");
+    if (s->p->phase == ENGINE_STEADY) /* for whom the schedule is too late, or who has none */
+        pass_command(s, OPERATION_ROTATE, pass_due_number(&s->p->record), NULL);
     return STOP;
 }
-
-struct check {
-    const char *name;
-    enum verdict (*applies)(struct pass *s);
-};

@@ -43,6 +43,7 @@ void pass_find_target(struct pass *s);
 bool pass_is_idle(const struct rotation_record *r);
 /* A key is being prepared, or is ready, that nobody has asked for yet. */
 bool pass_is_standby(const struct rotation_record *r);
+uint64_t pass_due_number(const struct rotation_record *r); /* what a command to rotate names */
 bool pass_is_forward(const struct rotation_record *r);
 bool pass_may_remove(const struct pass *s, size_t i);
 
@@ -59,7 +60,7 @@ enum verdict check_suspended(struct pass *s);
 enum verdict check_owned_by_other(struct pass *s);
 enum verdict check_claimed(struct pass *s);
 enum verdict check_unreadable(struct pass *s);
-enum verdict check_refused(struct pass *s);
+enum verdict check_misplaced(struct pass *s);
 enum verdict check_aborting(struct pass *s);
 enum verdict check_lost(struct pass *s);
 enum verdict check_uncreated(struct pass *s);

@@ -11,7 +11,8 @@ int64_t engine_removable_s(const struct key_policy *policy, const struct key_rec
 {
     if (record->retired_s == 0 || policy->retire_s < 0)
         return INT64_MAX;
-    return record->retired_s + policy->retire_s;
+    int64_t live_s = policy->retire_auto ? record->tokens_live_s : 0;
+    return record->retired_s + (live_s > policy->retire_s ? live_s : policy->retire_s);
 }
 
 static bool is_managed(const struct pass *s, size_t i)
@@ -47,6 +48,15 @@ enum verdict check_retiring(struct pass *s)
         pass_next(s, "Disable", INT64_MAX);
         return WAIT;
     }
+    int64_t due_s = engine_removable_s(&s->v->policy, pass_record(s, i));
+    if (s->v->now_s < due_s) { /* the clock went back, or the overlap has become longer */
+        pass_describe(s, ENGINE_RETIRING,
+                      "no consumer trusts key %s any more; it is disabled when its last token has "
+                      "expired",
+                      kid);
+        pass_next(s, "Disable", due_s);
+        return WAIT;
+    }
     pass_describe(s, ENGINE_RETIRING, "no consumer trusts key %s any more; it is disabled", kid);
     return pass_change_key(s, CHANGE_DISABLE, i);
 }
@@ -60,10 +70,11 @@ enum verdict check_deletable(struct pass *s)
             s->v->keys[i].standing != STANDING_DISABLED)
             continue;
         int64_t due_s = r->removed_s + s->v->policy.delete_s;
+        if (r->retired_s != 0 && engine_removable_s(&s->v->policy, r) > due_s)
+            due_s = engine_removable_s(&s->v->policy, r); /* the clock went back, say */
         if (s->v->now_s >= due_s)
             return pass_change_key(s, CHANGE_DELETE, (int)i);
-        if (due_s < s->p->again_at_s)
-            s->p->again_at_s = due_s;
+        pass_next(s, "Delete", due_s);
     }
     return NO;
 }
@@ -82,6 +93,15 @@ static int oldest_retired(const struct pass *s)
     return oldest;
 }
 
+static const char *retire_why(const struct engine_view *v, const struct key_record *r)
+{
+    if (v->policy.retire_auto && r->tokens_live_s > v->policy.retire_s)
+        return "the realm's settings were longer when they were issued";
+    if (!v->policy.retire_auto && r->tokens_live_s > v->policy.retire_s)
+        return "spec.overlap.retire, though they were issued for longer: they will be refused";
+    return v->retire_why != NULL ? v->retire_why : "overlap.retire";
+}
+
 enum verdict check_retired(struct pass *s)
 {
     int i = oldest_retired(s);
@@ -97,7 +117,7 @@ enum verdict check_retired(struct pass *s)
     }
     if (s->v->now_s < due_s) {
         pass_describe(s, ENGINE_OVERLAP, "tokens of key %s may still be valid (%s)", kid,
-                      s->v->retire_why != NULL ? s->v->retire_why : "overlap.retire");
+                      retire_why(s->v, r));
         pass_next(s, "Retire", due_s);
         return WAIT;
     }
@@ -105,9 +125,9 @@ enum verdict check_retired(struct pass *s)
         pass_describe(
             s, ENGINE_AWAITING_RETIREMENT,
             pass_may_remove(s, (size_t)i)
-                ? "no token of key %s is valid any more; it leaves when somebody approves it"
-                : "no token of key %s is valid any more; the realm had it before Keyturn, so "
-                  "it leaves only with spec.key.adopt: true, or when it is named",
+                ? "the overlap of key %s is over; it leaves when somebody approves it"
+                : "the overlap of key %s is over; the realm had it before Keyturn, so it leaves "
+                  "only with spec.key.adopt: true, or when it is named",
             kid);
         pass_command(s, OPERATION_RETIRE, r->retired_by != 0 ? r->retired_by : s->p->record.number,
                      kid);

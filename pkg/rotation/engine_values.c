@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 #include "base/attr.h"
+#include "base/shell.h"
 #include "base/str.h"
 #include "rotation/engine.h"
 
@@ -7,7 +11,8 @@ static const char *const lifecycles[] = {"Unknown", "Generated", "Published", "R
                                          "Active",  "Retired",   "Retiring",  "Removed"};
 static const char *const changes[] = {"None", "Create", "Promote", "Demote", "Disable", "Delete"};
 static const char *const reasons[] = {"Standby", "Schedule", "Request", "Rollback"};
-static const char *const operations[] = {"", "rotate", "promote", "retire", "rollback", "abort"};
+static const char *const operations[] = {"",         "rotate", "promote", "retire",
+                                         "rollback", "abort",  "unknown"};
 static const char *const phases[] = {"Steady",    "Publishing", "AwaitingPromotion",
                                      "Promoting", "Overlap",    "AwaitingRetirement",
                                      "Retiring",  "Blocked"};
@@ -96,7 +101,7 @@ bool key_record_equal(const struct key_record *a, const struct key_record *b)
     return a->lifecycle == b->lifecycle && a->published_s == b->published_s &&
            a->ready_s == b->ready_s && a->active_s == b->active_s && a->retired_s == b->retired_s &&
            a->removed_s == b->removed_s && a->retired_by == b->retired_by &&
-           a->retire_approved == b->retire_approved;
+           a->retire_approved == b->retire_approved && a->tokens_live_s == b->tokens_live_s;
 }
 
 bool change_equal(const struct change *a, const struct change *b)
@@ -114,12 +119,36 @@ bool rotation_record_equal(const struct rotation_record *a, const struct rotatio
     return same_wish && text_eq(a->kid, b->kid) && text_eq(a->from, b->from) &&
            a->started_s == b->started_s && a->standby_s == b->standby_s &&
            a->promoted_s == b->promoted_s && a->confirmed_s == b->confirmed_s &&
-           a->done_s == b->done_s && a->aborting == b->aborting;
+           a->done_s == b->done_s && a->aborting == b->aborting && a->aborted_s == b->aborted_s;
+}
+
+bool operation_is_same(const struct operation *a, const struct operation *b)
+{
+    return a->kind == b->kind && a->number == b->number && text_eq(a->kid, b->kid) &&
+           text_eq(a->by, b->by);
 }
 
 bool operation_equal(const struct operation *a, const struct operation *b)
 {
-    return a->kind == b->kind && a->number == b->number && text_eq(a->kid, b->kid) &&
-           text_eq(a->by, b->by) && text_eq(a->note, b->note) && a->at_s == b->at_s &&
-           text_eq(a->refused, b->refused);
+    return operation_is_same(a, b) && text_eq(a->note, b->note) && a->at_s == b->at_s &&
+           text_eq(a->refused, b->refused) && a->cleared == b->cleared;
+}
+
+/* ---- commands ---- */
+
+void operation_line(const char *namespace, const char *name, const struct operation *operation,
+                    char out[ENGINE_COMMAND_MAX])
+{
+    char kid[SHELL_WORD_SIZE(LIMIT_KID)] = "";
+    if (operation->kid != NULL && !shell_word(operation->kid, kid, sizeof(kid)))
+        memcpy(kid, "KID", sizeof("KID"));
+    int len =
+        snprintf(out, ENGINE_COMMAND_MAX,
+                 "kubectl annotate keyrotation %s -n %s --overwrite keyturn.dev/operation=%s "
+                 "keyturn.dev/operation-for=%" PRIu64 "%s%s keyturn.dev/operation-by=$(kubectl "
+                 "auth whoami -o jsonpath='{.status.userInfo.username}')",
+                 name, namespace, operation_kind_name(operation->kind), operation->number,
+                 kid[0] != '\0' ? "/" : "", kid);
+    if (len < 0 || len >= ENGINE_COMMAND_MAX)
+        out[0] = '\0'; /* half a line would do something else */
 }

@@ -43,6 +43,7 @@ const char *key_state_name(enum key_state state)
     case KEY_PASSIVE: return "PASSIVE";
     case KEY_LEAVING: return "LEAVING";
     case KEY_HELD: return "HELD";
+    case KEY_DISABLED: return "DISABLED";
     }
     return "UNKNOWN";
 }
@@ -54,6 +55,7 @@ const char *consumer_state_name(enum consumer_state state)
     case CONSUMER_ROLLING: return "Rolling";
     case CONSUMER_UP_TO_DATE: return "UpToDate";
     case CONSUMER_FAILED: return "Failed";
+    case CONSUMER_STATE_COUNT: break;
     }
     return "Unknown";
 }
@@ -66,6 +68,12 @@ const char *rotation_phase_name(enum rotation_phase phase)
     case PHASE_ROLLING: return "Rolling";
     case PHASE_STEADY: return "Steady";
     case PHASE_BLOCKED: return "Blocked";
+    case PHASE_AWAITING_PROMOTION: return "AwaitingPromotion";
+    case PHASE_PROMOTING: return "Promoting";
+    case PHASE_OVERLAP: return "Overlap";
+    case PHASE_AWAITING_RETIREMENT: return "AwaitingRetirement";
+    case PHASE_RETIRING: return "Retiring";
+    case PHASE_COUNT: break;
     }
     return "Unknown";
 }

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/limits.h"
+#include "rotation/engine.h"
 
 enum object_kind { KIND_SECRET, KIND_CONFIG_MAP };
 enum workload_kind {
@@ -38,6 +39,12 @@ struct restart_spec {
     const char *name;
 };
 
+/* What shows that the pods of a consumer have loaded what was published. */
+enum proof_type {
+    PROOF_ROLLOUT, /* each workload of reload.restart has finished its rollout */
+    PROOF_DELAY,   /* and so much time has passed since the object was written */
+};
+
 struct consumer_spec {
     const char *name;
     enum object_kind object_kind;
@@ -45,6 +52,32 @@ struct consumer_spec {
     unsigned formats; /* bits of enum publish_format */
     const struct restart_spec *restarts;
     size_t restarts_count;
+    enum proof_type proof;
+    int64_t proof_delay_s; /* PROOF_DELAY */
+};
+
+struct key_spec {
+    bool managed;          /* spec.key is there: the realm's signing key is ours to rotate */
+    const char *algorithm; /* "RS256" */
+    int64_t size;          /* bits of an RSA key; 0: the algorithm says it */
+    bool standby, adopt, take_over;
+};
+
+struct schedule_spec {
+    int64_t every_s;  /* 0: only on request */
+    const char *cron; /* NULL: at any time */
+    int64_t window_s;
+    const char *zone; /* as written, "UTC" by default */
+};
+
+struct overlap_spec {
+    int64_t publish_s;
+    int64_t retire_s; /* -1: auto */
+    int64_t delete_s;
+};
+
+struct approval_spec {
+    bool promote_manual, retire_manual, two_person;
 };
 
 struct threshold_spec {
@@ -61,6 +94,11 @@ struct rotation_spec {
     const char *realm;
     const char *credentials_secret;
     int64_t refresh_interval_s;
+    bool suspend;
+    struct key_spec key;
+    struct schedule_spec schedule;
+    struct overlap_spec overlap;
+    struct approval_spec approval;
     struct threshold_spec warn_before[LIMIT_WARN_THRESHOLDS]; /* largest first */
     size_t warn_before_count;
     enum deletion_policy deletion_policy;
@@ -90,12 +128,13 @@ struct condition {
     int64_t observed_generation;
 };
 
-/* Why a key is in the trust set. */
+/* Why a key is in the trust set, or that it is not. */
 enum key_state {
-    KEY_ACTIVE,  /* signs, or may */
-    KEY_PASSIVE, /* enabled, verifies only */
-    KEY_LEAVING, /* missing from a read; trusted until further reads agree */
-    KEY_HELD,    /* the whole set was replaced; trusted until a person acknowledges */
+    KEY_ACTIVE,   /* signs, or may */
+    KEY_PASSIVE,  /* enabled, verifies only */
+    KEY_LEAVING,  /* missing from a read; trusted until further reads agree */
+    KEY_HELD,     /* the whole set was replaced; trusted until a person acknowledges */
+    KEY_DISABLED, /* remembered until it is deleted; nobody trusts it */
 };
 const char *key_state_name(enum key_state state); /* "ACTIVE", ... */
 
@@ -109,9 +148,18 @@ struct key_status {
     const char *spki_sha256;
     const char *announced[LIMIT_WARN_THRESHOLDS + 1]; /* thresholds said already, and "Expired" */
     size_t announced_count;
+    struct key_record record; /* of a key of spec.key.algorithm, where there is spec.key */
+    uint64_t rotation;        /* that made it; 0: the realm had it */
+    int64_t removable_s;      /* when it may leave; 0 unknown */
 };
 
-enum consumer_state { CONSUMER_APPLYING, CONSUMER_ROLLING, CONSUMER_UP_TO_DATE, CONSUMER_FAILED };
+enum consumer_state {
+    CONSUMER_APPLYING,
+    CONSUMER_ROLLING,
+    CONSUMER_UP_TO_DATE,
+    CONSUMER_FAILED,
+    CONSUMER_STATE_COUNT
+};
 const char *consumer_state_name(enum consumer_state state);
 
 struct consumer_status {
@@ -123,8 +171,37 @@ struct consumer_status {
     const char *message; /* NULL when there is nothing to say */
 };
 
-enum rotation_phase { PHASE_PENDING, PHASE_PUBLISHING, PHASE_ROLLING, PHASE_STEADY, PHASE_BLOCKED };
+enum rotation_phase {
+    PHASE_PENDING,
+    PHASE_PUBLISHING,
+    PHASE_ROLLING,
+    PHASE_STEADY,
+    PHASE_BLOCKED,
+    /* of a rotation, see engine.h */
+    PHASE_AWAITING_PROMOTION,
+    PHASE_PROMOTING,
+    PHASE_OVERLAP,
+    PHASE_AWAITING_RETIREMENT,
+    PHASE_RETIRING,
+    PHASE_COUNT,
+};
 const char *rotation_phase_name(enum rotation_phase phase);
+
+struct past_rotation { /* one that has ended */
+    uint64_t number;
+    enum rotation_reason reason;
+    const char *kid;
+    const char *requested_by;
+    int64_t started_s, ended_s;
+    const char *outcome; /* "Promoted", "RolledBack", "Aborted", "KeyLost" */
+};
+
+struct transition_status {  /* what comes next */
+    const char *step;       /* NULL: nothing */
+    int64_t at_s;           /* earliest; 0 unknown */
+    const char *blocked_by; /* what it waits for */
+    const char *command;    /* the line that lets it go on; NULL none */
+};
 
 struct rotation_status {
     int64_t observed_generation;
@@ -140,6 +217,13 @@ struct rotation_status {
     size_t keys_count;
     const struct consumer_status *consumers;
     size_t consumers_count;
+    const char *next_kid;
+    struct rotation_record rotation;
+    struct change change;       /* the intent: what is written to Keycloak next, or was last */
+    struct operation operation; /* the last that was taken */
+    struct transition_status next;
+    const struct past_rotation *history; /* the newest first, at most LIMIT_HISTORY */
+    size_t history_count;
     struct condition conditions[CONDITION_COUNT];
 };
 
@@ -160,8 +244,10 @@ struct rotation_object {
     struct rotation_status status;
     const char *refresh;     /* annotation keyturn.dev/refresh */
     const char *acknowledge; /* annotation keyturn.dev/acknowledge */
-    bool finalizer;          /* has keyturn.dev/published */
-    size_t finalizer_index;  /* its place among all finalizers, when it has it */
+    struct operation
+        operation;  /* annotations keyturn.dev/operation, operation-for, operation-by, reason */
+    bool finalizer; /* has keyturn.dev/published */
+    size_t finalizer_index; /* its place among all finalizers, when it has it */
     size_t finalizers_count;
     const char *spec_error; /* not NULL: the spec cannot be used; a sentence that says why */
 };

@@ -156,26 +156,38 @@ static bool write_status(struct rehearsal *r, const struct engine_plan *p, const
     return differs;
 }
 
+static void look_at_window(struct rehearsal *r)
+{
+    struct window window;
+    if (r->window == NULL)
+        return;
+    window_at(r->window, r->now_s, &window);
+    r->window_open = window.open;
+    r->window_opens_s = window.open ? r->now_s : window.next_opens_s;
+}
+
 static void decide(struct rehearsal *r, struct engine_key *keys, size_t *places, size_t *ret_count)
 {
     struct rehearsal_key *signer = rehearsal_signer(r);
     size_t count = view_keys(r, keys, places);
+    look_at_window(r);
     struct engine_view view = {.now_s = r->now_s,
                                .name = r->name,
                                .namespace = r->namespace,
                                .policy = r->policy,
                                .suspended = r->suspended,
+                               .foreign_claim = r->foreign_claim,
                                .readable = true,
                                .fresh = true,
                                .recorded = true,
                                .window_open = r->window_open,
                                .window_opens_s = r->window_opens_s,
+                               .window_trouble = r->window_trouble,
                                .retire_why = r->retire_why,
                                .proven = is_proven(r),
                                .unproven = "consumers",
-                               .verified_s = r->now_s,
+                               .verified = true,
                                .minted_kid = signer != NULL ? signer->kid : NULL,
-                               .minted_s = r->now_s,
                                .highest_number = highest_number(r),
                                .record = r->record,
                                .intent = r->intent,
@@ -221,7 +233,5 @@ int64_t rehearsal_due_s(const struct rehearsal *r)
     int64_t due_s = r->plan.again_at_s;
     if (proof_s > r->now_s && proof_s < due_s)
         due_s = proof_s;
-    if (!r->window_open && r->window_opens_s > r->now_s && r->window_opens_s < due_s)
-        due_s = r->window_opens_s;
     return due_s;
 }

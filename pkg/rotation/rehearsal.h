@@ -3,14 +3,16 @@
  * rehearsal: a rotation played without a cluster: a realm, consumers that load a trust set after a
  * while, a status that is written, and a clock that jumps from one thing to do to the next. Decided
  * by the operator's own engine; behind `keyturn plan` and `keyturn simulate`, and the tests of the
- * engine. Pure; no allocation. Texts of the policy and of operations are the caller's. */
+ * engine. Pure; no allocation. Texts of the policy, of operations and of what is set from outside
+ * are the caller's. */
 #ifndef KEYTURN_ROTATION_REHEARSAL_H
 #define KEYTURN_ROTATION_REHEARSAL_H
 
 #include "rotation/engine.h"
+#include "rotation/schedule.h"
 
-#define REHEARSAL_KEYS 8
-#define REHEARSAL_KID_MAX 48
+#define REHEARSAL_KEYS 16
+#define REHEARSAL_KID_MAX (LIMIT_KID + 1)
 
 struct rehearsal_key {
     char kid[REHEARSAL_KID_MAX];
@@ -29,8 +31,12 @@ struct rehearsal {
     bool suspended;
     int64_t load_s; /* how long consumers take from a changed trust set to the proof */
     const char *retire_why;
+    const char *foreign_claim; /* see engine_view */
+    const struct window_rule
+        *window; /* says at each pass whether it is open; NULL: the two below */
     bool window_open;
     int64_t window_opens_s;
+    const char *window_trouble; /* see engine_view */
     struct rehearsal_key keys[REHEARSAL_KEYS];
     struct rotation_record record;
     struct change intent;

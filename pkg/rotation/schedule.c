@@ -97,23 +97,3 @@ void window_at(const struct window_rule *rule, int64_t now_s, struct window *ret
     ret->closes_s = close_of(rule, opening_s, now_s + WINDOW_FOLLOWED_S);
     ret->next_opens_s = ret->closes_s == INT64_MAX ? INT64_MAX : opening_after(rule, ret->closes_s);
 }
-
-int64_t window_from(const struct window_rule *rule, int64_t from_s)
-{
-    struct window window;
-    window_at(rule, from_s, &window);
-    return window.open ? from_s : window.next_opens_s;
-}
-
-struct schedule_due schedule_next(int64_t period_s, int64_t last_s, int64_t now_s,
-                                  const struct window_rule *rule)
-{
-    struct schedule_due next = {INT64_MAX, INT64_MAX};
-    if (period_s <= 0 || __builtin_add_overflow(last_s, period_s, &next.due_s) ||
-        next.due_s > CIVIL_MOST_S) {
-        next.due_s = INT64_MAX;
-        return next;
-    }
-    next.at_s = window_from(rule, next.due_s > now_s ? next.due_s : now_s);
-    return next;
-}

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * schedule: maintenance windows, and when a planned rotation is due. A window opens at the minutes
- * of a zone's wall clock that a cron expression names and lasts its duration, in real seconds:
- *   an opening that the wall clock jumps over happens when it has jumped,
- *   an opening that the wall clock shows twice happens the first time only,
- *   windows that overlap or touch are one.
- * Times are seconds since 1970 UTC, 0 = none, INT64_MAX = never. Right as far as the zone is (30
- * years). Pure and total, no allocation, no clock, bounded time. */
+ * schedule: maintenance windows. (When a rotation is due, engine_rotates_s() says.) A window opens
+ * at the minutes of a zone's wall clock that a cron expression names and lasts its duration, in
+ * real seconds: an opening that the wall clock jumps over happens when it has jumped, an opening
+ * that the wall clock shows twice happens the first time only, windows that overlap or touch are
+ * one. Times are seconds since 1970 UTC, 0 = none, INT64_MAX = never. Right as far as the zone is
+ * (30 years). Pure and total, no allocation, no clock, bounded time. */
 #ifndef KEYTURN_ROTATION_SCHEDULE_H
 #define KEYTURN_ROTATION_SCHEDULE_H
 
@@ -41,17 +40,5 @@ struct window {
 
 /* A rule of NULL is always open. */
 void window_at(const struct window_rule *rule, int64_t now_s, struct window *ret);
-/* The first second in a window, from from_s on. */
-int64_t window_from(const struct window_rule *rule, int64_t from_s);
-
-struct schedule_due {
-    int64_t due_s; /* a period after the last */
-    int64_t at_s;  /* the first second in a window at which it is due and which is not past: one
-                      missed is made up for in the next window, never between */
-};
-
-/* period_s <= 0: never by itself. */
-struct schedule_due schedule_next(int64_t period_s, int64_t last_s, int64_t now_s,
-                                  const struct window_rule *rule);
 
 #endif

@@ -7,24 +7,62 @@
  *
  * The world: three keys (one that the realm had, two of ours), one consumer, times in ticks. A
  * token lives as long as overlap.retire says. Ages are kept up to the longest time that decides, so
- * the states are finitely many. Outside edits and losses are bounded on each path by BUDGET.
+ * the states are finitely many. Outside edits, losses of status and steps back of the clock are
+ * bounded on each path by the budget of a run. Each state is also looked at through views in which
+ * nothing may be written (suspended, another's realm, unreadable, stale, ...).
  *
- *   model [--edits N] [--losses N] [--clock N] [--max STATES]      exit status 1: an invariant
- * broke */
+ *   model [--jobs N] [--run I] [--edits N] [--losses N] [--clock N]
+ *
+ * Plays all runs, or one with another budget. Exit status 1: an invariant broke, or a check of the
+ * engine's table never applied. */
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "base/attr.h"
+#include "base/str.h"
 #include "world.h"
 
 #define REST_STEPS 200
+#define STATES_MAX 40000000
+#define JOBS_MAX 16
 
-static struct {
+struct budget {
     unsigned long edits, losses, clocks;
-    size_t max;
-} budget = {1, 1, 1, 40000000};
+};
+
+static struct budget budget;
+
+static const struct run {
+    const char *name;
+    bool standby, adopt, manual;
+    int64_t every_s;
+    struct budget budget;
+} runs[] = {
+    {"automatic", false, false, false, 0, {0, 1, 1}},
+    {"standby automatic", true, false, false, 0, {0, 1, 1}},
+    {"adopt automatic", false, true, false, 0, {0, 1, 1}},
+    {"standby adopt automatic", true, true, false, 0, {0, 1, 1}},
+    {"manual", false, false, true, 0, {0, 1, 1}},
+    {"standby manual", true, false, true, 0, {0, 1, 1}},
+    {"adopt manual", false, true, true, 0, {0, 1, 1}},
+    {"standby adopt manual", true, true, true, 0, {0, 1, 1}},
+    {"adopt automatic, by schedule", false, true, false, AGE_MAX - 1, {0, 0, 1}},
+    {"adopt automatic, edited by others", false, true, false, 0, {1, 0, 0}},
+    {"standby manual, edited by others", true, false, true, 0, {1, 0, 0}},
+};
+
+struct tally { /* of all runs, shared by the processes that play them */
+    uint64_t states, passes, looks;
+    uint64_t fired[32];
+};
+
+static struct tally *tally;
 
 /* ---- the set of states ---- */
 
@@ -199,15 +237,24 @@ static void check_state(uint32_t at, const struct state *s)
 
 /* ---- what can happen ---- */
 
-static uint64_t fired[32], transitions, passes;
+static struct tally mine; /* of this process */
 
-static void decide(const struct state *s, struct look *l, struct engine_plan *p)
+static void count_pass(const struct engine_plan *p)
+{
+    mine.passes++;
+    for (int i = 0; i < 32; i++)
+        mine.fired[i] += (p->fired >> i) & 1;
+}
+
+static void decide(uint32_t at, const struct state *s, struct look *l, struct engine_plan *p)
 {
     world_look(s, l);
     engine_decide(&l->view, p);
-    passes++;
-    for (int i = 0; i < 32; i++)
-        fired[i] += (p->fired >> i) & 1;
+    count_pass(p);
+    if (text_eq(p->finding, "Unsafe")) {
+        puts(p->finding_text);
+        fail(at, s, "an unsafe change was wanted, and held back");
+    }
 }
 
 /* Once nobody interferes, it comes to rest, and then writes nothing more. What is met on the way is
@@ -224,12 +271,15 @@ static void check_rest(uint32_t at)
         if (length == REST_STEPS)
             fail(at, &s, "I8: it does not come to rest");
         walk[length++] = here;
-        decide(&s, &l, &p);
+        decide(here, &s, &l, &p);
         world_write_status(&s, &l, &p);
         world_apply(&s, &p.change);
         world_settle(&s);
         bool loaded = world_load(&s);
-        bool still = world_same(&nodes[here].state, &s) && !loaded;
+        /* The world has no room for a key of a third rotation. */
+        bool in_vain = p.change.kind == CHANGE_CREATE && p.change.number >= KEYS;
+        bool writes = loaded || (p.change.kind != CHANGE_NONE && !in_vain);
+        bool still = world_same(&nodes[here].state, &s) && !writes;
         quiet_ticks = still ? quiet_ticks + 1 : 0;
         if (still)
             world_tick(&s);
@@ -243,8 +293,8 @@ static void expand_pass(uint32_t at, const struct state *s)
 {
     struct look l;
     struct engine_plan p, again;
-    decide(s, &l, &p);
-    decide(s, &l, &again);
+    decide(at, s, &l, &p);
+    decide(at, s, &l, &again);
     if (!rotation_record_equal(&p.record, &again.record) || p.change.kind != again.change.kind)
         fail(at, s, "I6: the same view gives another plan");
     struct state next = *s;
@@ -303,18 +353,18 @@ static void expand_command(uint32_t at, const struct state *s, const struct stat
     struct look l;
     struct engine_plan p, again, without;
     struct state next = *with;
-    decide(&next, &l, &p);
+    decide(at, &next, &l, &p);
     world_write_status(&next, &l, &p);
     world_settle(&next);
     struct state put_back = next;
-    decide(&put_back, &l, &again);
+    decide(at, &put_back, &l, &again);
     if (!again.clear_operation && p.taken.at_s != 0)
         fail(at, &next, "a command that was taken stays");
     next.op = next.op_number = next.op_kid = next.op_by = 0;
-    decide(&next, &l, &without);
+    decide(at, &next, &l, &without);
     if (!rotation_record_equal(&again.record, &without.record) || !same_keys(&l, &again, &without))
         fail(at, &next, "a command that is put back acts twice");
-    next.taken = next.taken_number = next.taken_kid = next.taken_by = 0;
+    next.taken = next.taken_number = next.taken_kid = next.taken_by = next.cleared = 0;
     if (!world_same(&next, s))
         add(&next, at, operation_kind_name((enum operation_kind)with->op));
 }
@@ -336,8 +386,73 @@ static void expand_commands(uint32_t at, const struct state *s)
     }
 }
 
+/* ---- views in which nothing may be written ---- */
+
+#define HOLDS 8
+
+static void hold(struct engine_view *v, int how)
+{
+    switch (how) {
+    case 0: v->suspended = true; return;
+    case 1: v->owner = "other"; return;
+    case 2: v->foreign_claim = "keyturn-00000000-1"; return;
+    case 3: v->readable = false; return;
+    case 4: v->fresh = false; return;
+    case 5: v->recorded = false; return;
+    case 6: v->misplaced = true; return;
+    default: v->change_trouble = "it was refused"; v->change_retry_s = v->now_s + 1;
+    }
+}
+
+static void look_held(uint32_t at, const struct state *s)
+{
+    struct look l;
+    struct engine_plan p;
+    for (int i = 0; i < HOLDS; i++) {
+        world_look(s, &l);
+        hold(&l.view, i);
+        engine_decide(&l.view, &p);
+        count_pass(&p);
+        mine.looks++;
+        bool stopped = text_eq(p.check, "AlgorithmChanged") || i != 6;
+        if (stopped && (p.change.kind != CHANGE_NONE || text_eq(p.finding, "Unsafe")))
+            fail(at, s, "something is to be written on a view that forbids it");
+    }
+}
+
+/* Outside of its window nothing that the schedule began lets a key sign; without a new look at the
+ * consumers, or a JWKS that serves it, nothing does. */
+static void look_shut(uint32_t at, const struct state *s)
+{
+    static const char *const broken[] = {
+        "I1: a key is told to sign on an old look at the consumers",
+        "I1: a key is told to sign that no JWKS serves",
+        "a key is told to sign outside of the window"};
+    struct look l;
+    struct engine_plan p;
+    for (int how = 0; how < 3; how++) {
+        world_look(s, &l);
+        for (size_t i = 0; how == 1 && i < l.view.keys_count; i++)
+            l.keys[i].served = false;
+        if (how == 0)
+            l.view.verified = false;
+        l.view.window_open = how != 2;
+        l.view.window_opens_s = l.view.now_s + (how == 2);
+        engine_decide(&l.view, &p);
+        count_pass(&p);
+        mine.looks++;
+        bool scheduled = l.view.record.reason == REASON_SCHEDULE;
+        bool signs = p.change.kind == CHANGE_PROMOTE || text_eq(p.finding, "Unsafe");
+        if (signs && (how != 2 || scheduled))
+            fail(at, s, broken[how]);
+    }
+}
+
 static void expand(uint32_t at)
 {
+    const struct state here = nodes[at].state;
+    look_held(at, &here);
+    look_shut(at, &here);
     check_rest(at);
     const struct state s = nodes[at].state;
     expand_pass(at, &s);
@@ -365,9 +480,14 @@ static void expand(uint32_t at)
     }
 }
 
-static void explore(const char *name)
+static void explore(const struct run *run)
 {
     struct state s = {0};
+    world_policy.standby = run->standby;
+    world_policy.adopt = run->adopt;
+    world_policy.promote_manual = world_policy.retire_manual = world_policy.two_person =
+        run->manual;
+    world_policy.every_s = run->every_s;
     count = 0;
     memset(table, 0, table_size * sizeof(*table));
     for (int i = 0; i < KEYS; i++)
@@ -377,47 +497,94 @@ static void explore(const char *name)
     add(&s, 0, "start");
     for (size_t at = 0; at < count; at++) {
         expand((uint32_t)at);
-        transitions++;
-        if (count > budget.max) {
-            printf("%s: more than %zu states\n", name, budget.max);
+        if (count > STATES_MAX) {
+            printf("%s: more than %d states\n", run->name, STATES_MAX);
             exit(1);
         }
     }
-    printf("%-40s %10zu states\n", name, count);
+    mine.states += count;
+    printf("%-40s %10zu states\n", run->name, count);
     (void)fflush(stdout);
+}
+
+static void add_tally(void)
+{
+    (void)__atomic_fetch_add(&tally->states, mine.states, __ATOMIC_RELAXED);
+    (void)__atomic_fetch_add(&tally->passes, mine.passes, __ATOMIC_RELAXED);
+    (void)__atomic_fetch_add(&tally->looks, mine.looks, __ATOMIC_RELAXED);
+    for (int i = 0; i < 32; i++)
+        (void)__atomic_fetch_add(&tally->fired[i], mine.fired[i], __ATOMIC_RELAXED);
+}
+
+/* Every jobs-th run, beginning with `first`, in a process of its own. */
+static pid_t play(size_t first, size_t jobs)
+{
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    grow_table();
+    for (size_t i = first; i < ARRAY_LEN(runs); i += jobs) {
+        budget = runs[i].budget;
+        explore(&runs[i]);
+    }
+    add_tally();
+    exit(0);
+}
+
+static int play_all(size_t jobs)
+{
+    pid_t players[JOBS_MAX];
+    int result = 0, status;
+    for (size_t i = 0; i < jobs; i++)
+        if ((players[i] = play(i, jobs)) < 0)
+            return 2;
+    for (size_t i = 0; i < jobs; i++) {
+        if (wait(&status) >= 0 && status == 0)
+            continue;
+        for (size_t k = 0; result == 0 && k < jobs; k++)
+            (void)kill(players[k], SIGTERM);
+        result = 1;
+    }
+    printf("%" PRIu64 " states, %" PRIu64 " passes, %" PRIu64 " views that forbid a write\n",
+           tally->states, tally->passes, tally->looks);
+    for (size_t i = 0; engine_check_name(i) != NULL; i++) {
+        printf("  %-20s applied %12" PRIu64 "\n", engine_check_name(i), tally->fired[i]);
+        if (tally->fired[i] == 0 && result == 0) {
+            printf("BROKEN: this check never applied\n");
+            result = 1;
+        }
+    }
+    return result;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"edits", required_argument, NULL, 'e'},
-                                            {"losses", required_argument, NULL, 'l'},
-                                            {"clock", required_argument, NULL, 'c'},
-                                            {"max", required_argument, NULL, 'm'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"edits", required_argument, NULL, 'e'}, {"losses", required_argument, NULL, 'l'},
+        {"clock", required_argument, NULL, 'c'}, {"run", required_argument, NULL, 'r'},
+        {"jobs", required_argument, NULL, 'j'},  {NULL, 0, NULL, 0}};
+    size_t run = ARRAY_LEN(runs), jobs = 2;
     int got;
+    budget = runs[0].budget;
     while ((got = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        unsigned long number = optarg != NULL ? strtoul(optarg, NULL, 10) : 0;
         switch (got) {
-        case 'e': budget.edits = strtoul(optarg, NULL, 10); break;
-        case 'l': budget.losses = strtoul(optarg, NULL, 10); break;
-        case 'c': budget.clocks = strtoul(optarg, NULL, 10); break;
-        case 'm': budget.max = strtoul(optarg, NULL, 10); break;
+        case 'e': budget.edits = number; break;
+        case 'l': budget.losses = number; break;
+        case 'c': budget.clocks = number; break;
+        case 'r': run = number; break;
+        case 'j': jobs = number == 0 ? 1 : number < JOBS_MAX ? number : JOBS_MAX; break;
         default: return 2;
         }
     }
+    tally = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (tally == MAP_FAILED)
+        return 2;
+    if (run == ARRAY_LEN(runs))
+        return play_all(jobs);
+    if (run > ARRAY_LEN(runs))
+        return 2;
     grow_table();
-    for (int variant = 0; variant < 8; variant++) {
-        char name[64];
-        world_policy.standby = variant & 1;
-        world_policy.adopt = variant & 2;
-        world_policy.promote_manual = world_policy.retire_manual = world_policy.two_person =
-            variant & 4;
-        (void)snprintf(name, sizeof(name), "%s%s%s", world_policy.standby ? "standby " : "",
-                       world_policy.adopt ? "adopt " : "",
-                       world_policy.promote_manual ? "manual" : "automatic");
-        explore(name);
-    }
-    printf("%" PRIu64 " states expanded, %" PRIu64 " passes\n", transitions, passes);
-    for (size_t i = 0; engine_check_name(i) != NULL; i++)
-        printf("  %-20s fired %12" PRIu64 "\n", engine_check_name(i), fired[i]);
+    explore(&runs[run]);
     return 0;
 }

@@ -122,8 +122,7 @@ void world_look(const struct state *s, struct look *l)
                                    .recorded = true,
                                    .window_open = true,
                                    .proven = is_proven(s),
-                                   .verified_s = NOW,
-                                   .minted_s = NOW,
+                                   .verified = true,
                                    .record = {.number = s->number,
                                               .reason = (enum rotation_reason)s->reason,
                                               .kid = kid_of(s->kid),
@@ -149,7 +148,8 @@ void world_look(const struct state *s, struct look *l)
                                    .taken = {.kind = (enum operation_kind)s->taken,
                                              .number = s->taken_number,
                                              .kid = kid_of(s->taken_kid),
-                                             .by = people[s->taken_by]}};
+                                             .by = people[s->taken_by],
+                                             .cleared = s->cleared != 0}};
     look_at_keys(s, l);
 }
 
@@ -157,6 +157,12 @@ void world_look(const struct state *s, struct look *l)
 static uint8_t happened(int64_t time_s)
 {
     return time_s != 0;
+}
+
+/* What a schedule counts from. */
+static uint8_t counted(int64_t time_s)
+{
+    return world_policy.every_s != 0 ? age_of(time_s) : happened(time_s);
 }
 
 void world_write_status(struct state *s, const struct look *l, const struct engine_plan *p)
@@ -168,7 +174,7 @@ void world_write_status(struct state *s, const struct look *l, const struct engi
         k->lifecycle = (uint8_t)kr->lifecycle;
         k->published = age_of(kr->published_s);
         k->ready = happened(kr->ready_s);
-        k->active = happened(kr->active_s);
+        k->active = counted(kr->active_s);
         k->retired = age_of(kr->retired_s);
         k->removed = age_of(kr->removed_s);
         k->retired_by = (uint8_t)kr->retired_by;
@@ -184,7 +190,7 @@ void world_write_status(struct state *s, const struct look *l, const struct engi
     s->standby = happened(r->standby_s);
     s->approved = happened(r->approved_s);
     s->approver = person_of(r->approved_by);
-    s->promoted = happened(r->promoted_s);
+    s->promoted = counted(r->promoted_s);
     s->confirmed = happened(r->confirmed_s);
     s->done = happened(r->done_s);
     s->aborting = r->aborting;
@@ -195,6 +201,7 @@ void world_write_status(struct state *s, const struct look *l, const struct engi
     s->taken_number = (uint8_t)p->taken.number;
     s->taken_kid = index_of(p->taken.kid);
     s->taken_by = person_of(p->taken.by);
+    s->cleared = p->taken.cleared;
 }
 
 /* Ranks without gaps, so that raising priorities for ever is one state. */
@@ -285,9 +292,13 @@ void world_tick(struct state *s)
         older(&k->published);
         older(&k->retired);
         older(&k->removed);
+        if (world_policy.every_s != 0)
+            older(&k->active);
         if (i != signer && k->quiet < LIFE)
             k->quiet++;
     }
+    if (world_policy.every_s != 0)
+        older(&s->promoted);
 }
 
 static void younger(uint8_t *age)

@@ -31,7 +31,7 @@ struct state {
     uint8_t promoted, confirmed, done, aborting;
     uint8_t intent_kind, intent_number, intent_kid;
     uint8_t op, op_number, op_kid, op_by;
-    uint8_t taken, taken_number, taken_kid, taken_by;
+    uint8_t taken, taken_number, taken_kid, taken_by, cleared;
     uint8_t edits, losses, clocks; /* of the budget */
     uint8_t meddled;               /* somebody else has changed something on this path */
 };

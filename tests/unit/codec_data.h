@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "codec/json.h"
+#include "codec/rotation_codec.h"
 
 /* A file of the tree, whole. */
 static inline void read_file(const char *path, struct buf *out)
@@ -53,6 +54,20 @@ static inline json_t *tree_of(const char *text)
         fail_msg("%s", err.msg);
     }
     return tree;
+}
+
+/* A KeyRotation of the seeds; the caller frees it. */
+static inline struct rotation_object *from_seed(const char *seed)
+{
+    struct buf cleanup_buf text = {0};
+    struct err err = {0};
+    read_seed(seed, &text);
+    json_t *cleanup_json tree = json_load(buf_view(&text), true, "x", &err);
+    struct rotation_object *r = rotation_new(tree, &err);
+    if (r == NULL) {
+        fail_msg("%s: %s", seed, err.msg);
+    }
+    return r;
 }
 
 #endif

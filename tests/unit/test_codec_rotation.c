@@ -4,19 +4,6 @@
 #include <stdlib.h>
 #include "codec/rotation_codec.h"
 
-static struct rotation_object *from_seed(const char *seed)
-{
-    struct buf cleanup_buf text = {0};
-    struct err err = {0};
-    read_seed(seed, &text);
-    json_t *cleanup_json tree = json_load(buf_view(&text), true, "x", &err);
-    struct rotation_object *r = rotation_new(tree, &err);
-    if (r == NULL) {
-        fail_msg("%s: %s", seed, err.msg);
-    }
-    return r;
-}
-
 static void test_spec(void **state)
 {
     (void)state;
@@ -104,7 +91,7 @@ static void test_status(void **state)
     assert_int_equal(s->cert_expires_s, 2082855945);
     assert_string_equal(s->refreshed, "2026-07-01");
     assert_string_equal(s->consumers_up_to_date, "1/3");
-    assert_int_equal(s->keys_count, 2);
+    assert_int_equal(s->keys_count, 3);
     assert_string_equal(s->keys[0].kid, s->active_kid);
     assert_int_equal(s->keys[0].state, KEY_ACTIVE);
     assert_string_equal(s->keys[0].provider, "rsa-generated");
@@ -317,7 +304,8 @@ static void test_patch_takes_fields_away(void **state)
         "{\"metadata\":{\"resourceVersion\":\"12\"},\"status\":{\"observedGeneration\":null,"
         "\"phase\":\"Blocked\",\"realm\":null,\"activeKid\":null,\"issuer\":null,"
         "\"certExpires\":null,\"refreshed\":null,\"consumersUpToDate\":null,\"keys\":null,"
-        "\"consumers\":null,\"conditions\":[]}}");
+        "\"consumers\":null,\"nextKid\":null,\"rotation\":null,\"change\":null,"
+        "\"operation\":null,\"nextTransition\":null,\"history\":null,\"conditions\":[]}}");
     struct buf cleanup_buf part = {0};
     status.jwks_url = "https://x";
     rotation_status_patch(&meta, &status, &part);

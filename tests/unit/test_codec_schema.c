@@ -9,8 +9,9 @@
 #include <yaml.h>
 #include "base/attr.h"
 #include "codec/rotation_bounds.h"
+#include "rotation/cron.h"
 
-#define ROWS_MAX 128
+#define ROWS_MAX 192
 #define NAME LIMIT_NAME
 
 struct row {
@@ -40,6 +41,22 @@ static const struct {
     {"spec.refreshInterval", BOUND_DURATION},
     {"spec.wrapper.warnBefore", LIMIT_WARN_THRESHOLDS},
     {"spec.wrapper.warnBefore[]", BOUND_DURATION},
+    {"spec.suspend", 0},
+    {"spec.key.algorithm", 0},
+    {"spec.key.size", 0},
+    {"spec.key.standby", 0},
+    {"spec.key.adopt", 0},
+    {"spec.key.takeOver", 0},
+    {"spec.schedule.every", BOUND_DURATION},
+    {"spec.schedule.window.cron", LIMIT_CRON},
+    {"spec.schedule.window.duration", BOUND_DURATION},
+    {"spec.schedule.window.timeZone", LIMIT_ZONE_NAME},
+    {"spec.overlap.publish", BOUND_DURATION},
+    {"spec.overlap.retire", BOUND_DURATION},
+    {"spec.overlap.delete", BOUND_DURATION},
+    {"spec.approval.promote", 0},
+    {"spec.approval.retire", 0},
+    {"spec.approval.twoPerson", 0},
     {"spec.deletionPolicy", 0},
     {"spec.consumers", LIMIT_CONSUMERS},
     {"spec.consumers[].name", BOUND_CONSUMER_NAME},
@@ -51,6 +68,8 @@ static const struct {
     {"spec.consumers[].reload.restart", LIMIT_RESTARTS},
     {"spec.consumers[].reload.restart[].kind", 0},
     {"spec.consumers[].reload.restart[].name", NAME},
+    {"spec.consumers[].proof.type", 0},
+    {"spec.consumers[].proof.delay", BOUND_DURATION},
     {"status.observedGeneration", 0},
     {"status.phase", 0},
     {"status.realm", BOUND_TEXT},
@@ -70,6 +89,17 @@ static const struct {
     {"status.keys[].spkiSHA256", BOUND_SPKI},
     {"status.keys[].announced", LIMIT_WARN_THRESHOLDS + 1},
     {"status.keys[].announced[]", BOUND_ANNOUNCED},
+    {"status.keys[].rotation", 0},
+    {"status.keys[].lifecycle", 0},
+    {"status.keys[].publishedAt", 0},
+    {"status.keys[].readyAt", 0},
+    {"status.keys[].activeAt", 0},
+    {"status.keys[].retiredAt", 0},
+    {"status.keys[].removedAt", 0},
+    {"status.keys[].retiredBy", 0},
+    {"status.keys[].retireApproved", 0},
+    {"status.keys[].removableAt", 0},
+    {"status.keys[].tokensLiveSeconds", 0},
     {"status.consumers", LIMIT_CONSUMERS},
     {"status.consumers[].name", BOUND_CONSUMER_NAME},
     {"status.consumers[].object", BOUND_OBJECT},
@@ -77,6 +107,48 @@ static const struct {
     {"status.consumers[].state", 0},
     {"status.consumers[].pods", BOUND_PODS},
     {"status.consumers[].message", BOUND_TEXT},
+    {"status.nextKid", LIMIT_KID},
+    {"status.rotation.number", 0},
+    {"status.rotation.reason", 0},
+    {"status.rotation.kid", LIMIT_KID},
+    {"status.rotation.from", LIMIT_KID},
+    {"status.rotation.startedAt", 0},
+    {"status.rotation.requestedAt", 0},
+    {"status.rotation.requestedBy", BOUND_PERSON},
+    {"status.rotation.note", BOUND_NOTE},
+    {"status.rotation.standbyAt", 0},
+    {"status.rotation.approvedAt", 0},
+    {"status.rotation.approvedBy", BOUND_PERSON},
+    {"status.rotation.promotedAt", 0},
+    {"status.rotation.confirmedAt", 0},
+    {"status.rotation.doneAt", 0},
+    {"status.rotation.abortedAt", 0},
+    {"status.rotation.aborting", 0},
+    {"status.change.kind", 0},
+    {"status.change.number", 0},
+    {"status.change.kid", LIMIT_KID},
+    {"status.change.at", 0},
+    {"status.change.priority", 0},
+    {"status.operation.operation", 0},
+    {"status.operation.number", 0},
+    {"status.operation.kid", LIMIT_KID},
+    {"status.operation.by", BOUND_PERSON},
+    {"status.operation.note", BOUND_NOTE},
+    {"status.operation.at", 0},
+    {"status.operation.refused", BOUND_TEXT},
+    {"status.operation.cleared", 0},
+    {"status.nextTransition.step", BOUND_WORD},
+    {"status.nextTransition.at", 0},
+    {"status.nextTransition.blockedBy", BOUND_TEXT},
+    {"status.nextTransition.command", BOUND_TEXT},
+    {"status.history", LIMIT_HISTORY},
+    {"status.history[].number", 0},
+    {"status.history[].reason", 0},
+    {"status.history[].kid", LIMIT_KID},
+    {"status.history[].requestedBy", BOUND_PERSON},
+    {"status.history[].startedAt", 0},
+    {"status.history[].endedAt", 0},
+    {"status.history[].outcome", BOUND_WORD},
     {"status.conditions[].status", 0},
     {"status.conditions[].observedGeneration", 0},
     {"status.conditions[].lastTransitionTime", 0},
@@ -289,13 +361,13 @@ static void check_enum(struct rows *r, const char *path, const char *const *name
 static void test_enums(void **state)
 {
     struct rows *r = *state;
-    const char *names[8] = {NULL};
-    for (enum rotation_phase p = PHASE_PENDING; p <= PHASE_BLOCKED; p++) {
+    const char *names[PHASE_COUNT + 1] = {NULL};
+    for (enum rotation_phase p = PHASE_PENDING; p < PHASE_COUNT; p++) {
         names[p] = rotation_phase_name(p);
     }
     check_enum(r, "status.phase", names);
     memset(names, 0, sizeof(names));
-    for (enum key_state s = KEY_ACTIVE; s <= KEY_HELD; s++) {
+    for (enum key_state s = KEY_ACTIVE; s <= KEY_DISABLED; s++) {
         names[s] = key_state_name(s);
     }
     check_enum(r, "status.keys[].state", names);
@@ -314,6 +386,98 @@ static void test_enums(void **state)
                (const char *const[]){"True", "False", "Unknown", NULL});
     check_enum(r, "spec.consumers[].publish.formats[]",
                (const char *const[]){"JWKS", "PEM", "X509", NULL});
+}
+
+static void test_enums_of_a_rotation(void **state)
+{
+    struct rows *r = *state;
+    const char *names[OPERATION_UNKNOWN + LIFECYCLE_REMOVED + 1] = {NULL};
+    for (enum key_lifecycle l = LIFECYCLE_GENERATED; l <= LIFECYCLE_REMOVED; l++) {
+        names[l - LIFECYCLE_GENERATED] = key_lifecycle_name(l);
+    }
+    check_enum(r, "status.keys[].lifecycle", names);
+    memset(names, 0, sizeof(names));
+    for (enum change_kind c = CHANGE_CREATE; c <= CHANGE_DELETE; c++) {
+        names[c - CHANGE_CREATE] = change_kind_name(c);
+    }
+    check_enum(r, "status.change.kind", names);
+    memset(names, 0, sizeof(names));
+    for (enum operation_kind o = OPERATION_ROTATE; o <= OPERATION_UNKNOWN; o++) {
+        names[o - OPERATION_ROTATE] = operation_kind_name(o);
+    }
+    check_enum(r, "status.operation.operation", names);
+    memset(names, 0, sizeof(names));
+    for (enum rotation_reason w = REASON_STANDBY; w <= REASON_ROLLBACK; w++) {
+        names[w] = rotation_reason_name(w);
+    }
+    check_enum(r, "status.rotation.reason", names);
+    check_enum(r, "status.history[].reason", names);
+    check_enum(r, "spec.key.algorithm",
+               (const char *const[]){"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
+                                     "ES384", "ES512", "EdDSA", NULL});
+    check_enum(r, "spec.key.size", (const char *const[]){"2048", "3072", "4096", NULL});
+    check_enum(r, "spec.approval.promote", (const char *const[]){"Automatic", "Manual", NULL});
+    check_enum(r, "spec.approval.retire", (const char *const[]){"Automatic", "Manual", NULL});
+    check_enum(r, "spec.consumers[].proof.type", (const char *const[]){"Rollout", "Delay", NULL});
+}
+
+/* The numbers of rotations in status are bounded as the codec bounds them. */
+static void test_numbers_are_bounded(void **state)
+{
+    struct rows *r = *state;
+    static const char *const paths[] = {"status.keys[].rotation",  "status.keys[].retiredBy",
+                                        "status.rotation.number",  "status.change.number",
+                                        "status.operation.number", "status.history[].number"};
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        assert_int_equal(number(r, find(r, paths[i])->schema, "maximum"), BOUND_COUNT);
+    }
+}
+
+/* The first CEL rule of a value. */
+static const char *first_rule(struct rows *r, const char *path)
+{
+    yaml_node_t *rules = member(r, find(r, path)->schema, "x-kubernetes-validations");
+    assert_non_null(rules);
+    yaml_node_t *rule = yaml_document_get_node(&r->document, rules->data.sequence.items.start[0]);
+    return scalar(member(r, rule, "rule"));
+}
+
+/* What the API server lets through is what cron_parse takes, but for ranges that end before they
+ * begin, which the next rule refuses. */
+static void test_cron_pattern_is_the_parsers(void **state)
+{
+    struct rows *r = *state;
+    assert_string_equal(first_rule(r, "spec.schedule.window.cron"),
+                        "self.matches('" CRON_PATTERN "')");
+}
+
+static void check_default(struct rows *r, const char *path, const char *wanted)
+{
+    assert_string_equal(scalar(member(r, find(r, path)->schema, "default")), wanted);
+}
+
+/* Absent objects get no defaults from the schema: the code has the same for them. */
+static void test_defaults_of_a_rotation(void **state)
+{
+    struct rows *r = *state;
+    check_default(r, "spec.suspend", "false");
+    check_default(r, "spec.key.algorithm", "RS256");
+    check_default(r, "spec.key.standby", "false");
+    check_default(r, "spec.key.adopt", "false");
+    check_default(r, "spec.key.takeOver", "false");
+    check_default(r, "spec.schedule.window.timeZone", "UTC");
+    check_default(r, "spec.overlap.publish", "60m");
+    check_default(r, "spec.overlap.retire", "auto");
+    check_default(r, "spec.overlap.delete", "7d");
+    check_default(r, "spec.approval.promote", "Automatic");
+    check_default(r, "spec.approval.retire", "Automatic");
+    check_default(r, "spec.approval.twoPerson", "false");
+    static const char *const bare[] = {"spec.key.size", "spec.schedule.every",
+                                       "spec.consumers[].proof.type",
+                                       "spec.consumers[].proof.delay"};
+    for (size_t i = 0; i < ARRAY_LEN(bare); i++) {
+        assert_null(member(r, find(r, bare[i])->schema, "default"));
+    }
 }
 
 static void test_defaults_are_the_codecs(void **state)
@@ -341,8 +505,14 @@ static void test_defaults_are_the_codecs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_is_in_schema),      cmocka_unit_test(test_schema_is_known),
-        cmocka_unit_test(test_seed_is_maximal),         cmocka_unit_test(test_enums),
+        cmocka_unit_test(test_known_is_in_schema),
+        cmocka_unit_test(test_schema_is_known),
+        cmocka_unit_test(test_seed_is_maximal),
+        cmocka_unit_test(test_enums),
+        cmocka_unit_test(test_enums_of_a_rotation),
+        cmocka_unit_test(test_numbers_are_bounded),
+        cmocka_unit_test(test_cron_pattern_is_the_parsers),
+        cmocka_unit_test(test_defaults_of_a_rotation),
         cmocka_unit_test(test_defaults_are_the_codecs),
     };
     json_setup(7);

@@ -441,13 +441,45 @@ static void issuers_are_told_apart(void **state)
     }
 }
 
+static void nothing_is_written_while_suspended(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new();
+    s->consumer.object = OBJECT_STALE;
+    s->workload.annotated = s->workload.rolled = false;
+    s->workload.ready_at_s = NOW;
+    (void)decide(s, CONDITION_READY);
+    assert_true(s->plan_consumers[0].write && s->restarts[0]);
+    s->spec.suspend = true;
+    struct plan_condition *ready = decide(s, CONDITION_READY);
+    assert_string_equal(ready->reason, "Suspended");
+    assert_non_null(strstr(ready->message, "{\"suspend\":false}"));
+    assert_int_equal(s->plan.conditions[CONDITION_STALLED].status, CONDITION_TRUE);
+    assert_false(s->plan_consumers[0].write || s->restarts[0]);
+    free(s);
+}
+
+static void a_withheld_key_is_not_counted(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new();
+    s->keys[1] = s->keys[0];
+    s->keys[1].kid = "k2";
+    s->keys[1].withheld = true;
+    s->view.keys_count = 2;
+    assert_non_null(strstr(decide(s, CONDITION_READY)->message, "1 key published"));
+    assert_non_null(
+        strstr(s->plan.conditions[CONDITION_KEYS_AS_EXPECTED].message, "1 signing key"));
+    free(s);
+}
+
 static void every_check_has_a_name(void **state)
 {
     (void)state;
     size_t count = 0;
     while (rotation_check_name(count) != NULL)
         count++;
-    assert_int_equal(count, 11);
+    assert_int_equal(count, 12);
     assert_string_equal(rotation_check_name(0), "SpecInvalid");
     struct scene *s = scene_new();
     s->view.spec_error = "spec.refreshInterval: write 30s";
@@ -476,6 +508,8 @@ int main(void)
         cmocka_unit_test(a_source_that_is_unread_says_nothing),
         cmocka_unit_test(wrong_keys_are_said),
         cmocka_unit_test(issuers_are_told_apart),
+        cmocka_unit_test(nothing_is_written_while_suspended),
+        cmocka_unit_test(a_withheld_key_is_not_counted),
         cmocka_unit_test(every_check_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

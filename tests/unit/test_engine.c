@@ -244,6 +244,23 @@ static void the_schedule_rotates_and_waits_for_its_window(void **state)
     assert_signs(&r, "key-2");
 }
 
+static void after_a_rollback_the_schedule_counts_anew(void **state)
+{
+    struct key_policy p = policy();
+    struct rehearsal r;
+    (void)state;
+    p.every_s = 90 * DAY;
+    rehearsal_init(&r, &p, NOW);
+    play(&r, NOW + 90 * DAY + 2 * HOUR);
+    assert_signs(&r, "key-1");
+    say(&r, OPERATION_ROLLBACK, 1, NULL, "ann");
+    play(&r, NOW + 179 * DAY);
+    assert_signs(&r, "old");
+    assert_int_equal(r.record.number, 1);
+    play(&r, NOW + 181 * DAY);
+    assert_signs(&r, "key-2");
+}
+
 static void nothing_is_written_while_suspended(void **state)
 {
     struct key_policy p = policy();
@@ -303,6 +320,47 @@ static void a_deleted_next_key_is_made_anew(void **state)
     assert_signs(&r, "key-1");
 }
 
+static void a_command_to_who_does_not_write_is_refused(void **state)
+{
+    static struct engine_plan plan;
+    struct engine_view v = {.now_s = NOW,
+                            .name = "prod",
+                            .namespace = "auth",
+                            .owner = "other/prod",
+                            .readable = true,
+                            .recorded = true,
+                            .operation = {.kind = OPERATION_ROTATE, .number = 1, .by = "ann"}};
+    (void)state;
+    engine_decide(&v, &plan);
+    assert_string_equal(plan.check, "RealmOwnedByOther");
+    assert_non_null(strstr(plan.taken.refused, "another KeyRotation"));
+    assert_int_equal(plan.record.number, 0);
+}
+
+static void another_algorithm_in_the_middle_makes_no_second_key(void **state)
+{
+    static struct engine_plan plan;
+    struct engine_view v = {.now_s = NOW,
+                            .name = "prod",
+                            .namespace = "auth",
+                            .readable = true,
+                            .fresh = true,
+                            .recorded = true,
+                            .misplaced = true,
+                            .highest_number = 1,
+                            .intent = {.kind = CHANGE_CREATE, .number = 1, .at_s = NOW - 5},
+                            .record = {.number = 1, .requested_s = NOW - 9, .kid = "key-1"}};
+    (void)state;
+    engine_decide(&v, &plan);
+    assert_string_equal(plan.check, "AlgorithmChanged");
+    assert_int_equal(plan.change.kind, CHANGE_NONE);
+    assert_true(change_equal(&plan.intent, &v.intent));
+    assert_non_null(strstr(plan.message, "spec.key.algorithm"));
+    v.misplaced = false;
+    engine_decide(&v, &plan);
+    assert_string_equal(plan.finding, "KeyDeletedExternally");
+}
+
 static void names_go_both_ways(void **state)
 {
     (void)state;
@@ -329,9 +387,12 @@ int main(void)
         cmocka_unit_test(an_abort_leaves_the_realm_as_it_was),
         cmocka_unit_test(a_standby_is_promoted_at_once_and_the_next_is_made),
         cmocka_unit_test(the_schedule_rotates_and_waits_for_its_window),
+        cmocka_unit_test(after_a_rollback_the_schedule_counts_anew),
         cmocka_unit_test(nothing_is_written_while_suspended),
         cmocka_unit_test(a_lost_status_makes_nothing_unsafe),
         cmocka_unit_test(a_deleted_next_key_is_made_anew),
+        cmocka_unit_test(a_command_to_who_does_not_write_is_refused),
+        cmocka_unit_test(another_algorithm_in_the_middle_makes_no_second_key),
         cmocka_unit_test(names_go_both_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
