@@ -48,6 +48,11 @@ def rules(made, kind, name, namespace=None):
     return made.get(kind, name, namespace)["rules"]
 
 
+def fence(made):
+    """The policies that bind the operator."""
+    return [p for p in made.all("ValidatingAdmissionPolicy") if "-fence-" in p["metadata"]["name"]]
+
+
 # One row a value: path, another value than the default, what it changes, other values that it needs.
 # `look` returns what the value decides; the test wants `want` with the value and something else without it.
 ROWS = [
@@ -64,7 +69,8 @@ ROWS = [
     ("serviceAccount.annotations", {"a": "b"},
      lambda m: m.get("ServiceAccount")["metadata"].get("annotations"), {"a": "b"}, {}),
     ("rbac.aggregate", False, lambda m: names(m, "ClusterRole"), ["keyturn", "keyturn-fence"], {}),
-    ("fence.enabled", False, lambda m: names(m, "ValidatingAdmissionPolicy"), [], {}),
+    ("fence.enabled", False, lambda m: names(m, "ValidatingAdmissionPolicy"), ["keyturn-operations"], {}),
+    ("operations.enabled", False, lambda m: "keyturn-operations" in names(m, "ValidatingAdmissionPolicy"), False, {}),
     ("leaderElection.enabled", False, lambda m: "--leader-elect=false" in m.args, True, {"replicaCount": 1}),
     ("leaderElection.leaseName", "mine", lambda m: "--lease-name=mine" in m.args, True, {}),
     ("flowSchema.enabled", False, lambda m: names(m, "FlowSchema"), [], {}),
@@ -166,7 +172,7 @@ def test_rights_are_exactly_these(render):
     assert rules(made, "ClusterRole", "keyturn-fence") == [
         {"apiGroups": ["admissionregistration.k8s.io"],
          "resources": ["validatingadmissionpolicies", "validatingadmissionpolicybindings"],
-         "resourceNames": names(made, "ValidatingAdmissionPolicy"), "verbs": ["get"]}]
+         "resourceNames": [p["metadata"]["name"] for p in fence(made)], "verbs": ["get"]}]
     assert "keyturn-fence" not in names(render({"fence": {"enabled": False}}), "ClusterRole")
     assert rules(made, "Role", "keyturn-own") == [
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
@@ -207,7 +213,7 @@ def test_fence_binds_the_operators_own_user(render):
                          ({"serviceAccount": {"name": "mine"}}, "system:serviceaccount:keyturn-system:mine"),
                          ({"serviceAccount": {"create": False, "name": "old"}}, "system:serviceaccount:keyturn-system:old")]:
         made = render(values)
-        policies = made.all("ValidatingAdmissionPolicy")
+        policies = fence(made)
         assert {p["metadata"]["name"] for p in policies} == {
             f"keyturn-fence-{what}" for what in ("secrets", "configmaps", "workloads", "keyrotations")}
         for policy in policies:
@@ -221,11 +227,38 @@ def test_fence_binds_the_operators_own_user(render):
 def test_rules_of_the_fence_have_a_number(render):
     """The operator refuses to work behind rules older than its own, so a changed rule raises the number in both places."""
     wanted = re.search(r"#define FENCE_RULES (\d+)", (ROOT / "pkg/kube/fence.h").read_text())[1]
-    policies = render().all("ValidatingAdmissionPolicy")
+    policies = fence(render())
     assert {p["metadata"]["annotations"]["keyturn.dev/fence-rules"] for p in policies} == {wanted}
     text = json.dumps([p["spec"] for p in policies], sort_keys=True)
-    assert (wanted, hashlib.sha256(text.encode()).hexdigest()[:16]) == ("1", "4a60775074ab2a4a"), \
+    assert (wanted, hashlib.sha256(text.encode()).hexdigest()[:16]) == ("2", "beac6b0c06ebcb44"), \
         "a rule changed: raise FENCE_RULES and keyturn.dev/fence-rules, and write both here"
+
+
+def test_who_commands_is_asked_of_rbac_and_in_roles(render):
+    """Everybody is bound, the operator too; the verbs that the policy asks for are those that the roles give."""
+    made = render()
+    policy = made.get("ValidatingAdmissionPolicy", "keyturn-operations")
+    assert made.get("ValidatingAdmissionPolicyBinding", "keyturn-operations")["spec"] == {
+        "policyName": "keyturn-operations", "validationActions": ["Deny"]}
+    assert policy["spec"]["failurePolicy"] == "Fail"
+    assert policy["spec"]["matchConstraints"] == {"resourceRules": [{
+        "apiGroups": ["keyturn.dev"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["keyrotations"]}]}
+    assert "userInfo" not in json.dumps(policy["spec"]["matchConditions"]), "somebody is let through"
+
+    def verbs(made, role):
+        aggregated = [k for k, v in made.get("ClusterRole", role)["metadata"]["labels"].items() if k.startswith("rbac.") and v == "true"]
+        return ({k.rsplit("-", 1)[1] for k in aggregated}, {v for rule in rules(made, "ClusterRole", role) for v in rule["verbs"]})
+
+    writing = {"create", "update", "patch", "delete", "deletecollection"}
+    assert verbs(made, "keyturn-view") == ({"view"}, {"get", "list", "watch"})
+    assert verbs(made, "keyturn-edit") == ({"edit", "admin"}, writing | {"rotate"})
+    assert verbs(made, "keyturn-admin") == ({"admin"}, {"approve", "rollback"})
+    verb = next(v["expression"] for v in policy["spec"]["variables"] if v["name"] == "verb")
+    assert set(re.findall(r"[?:] '(\w+)'", verb)) == {"rotate", "approve", "rollback"}
+
+    without = render({"operations": {"enabled": False}})
+    assert verbs(without, "keyturn-edit") == ({"edit", "admin"}, writing), "a verb that nobody asks for is none"
+    assert "keyturn-admin" not in names(without, "ClusterRole")
 
 
 def test_two_releases_share_no_name(render):
@@ -324,7 +357,8 @@ def test_nothing_rendered_owns_what_is_published(render):
     {"watchNamespaces": "a"}, {"watchNamespaces": ["A"]}, {"watchNamespaces": ["a", "a"]}, {"watchNamespaces": [f"n{n}" for n in range(65)]}, {"runAsUser": 0}, {"runAsUser": "nobody"},
     {"networkPolicy": {"to": []}}, {"networkPolicy": {"egress": {}}}, {"credentialSecrets": [{"name": "a"}]},
     {"credentialSecrets": [{"name": "a", "namespace": "b", "key": "c"}]}, {"global": {"domain": "https://example.com"}},
-    {"fence": {"enabled": "yes"}}, {"fence": {"off": True}}, {"rbac": {"create": True}}, {"serviceAccount": {"name": "A"}},
+    {"fence": {"enabled": "yes"}}, {"fence": {"off": True}}, {"operations": {"enabled": "no"}}, {"operations": None},
+    {"operations": {"verbs": []}}, {"rbac": {"create": True}}, {"serviceAccount": {"name": "A"}},
     {"leaderElection": {"enable": True}}, {"flowSchema": {"enabled": 1}}, {"serviceMonitor": {"interval": "30"}},
     {"service": {"port": 0}}, {"podDisruptionBudget": {"minAvailable": 1}}, {"podLabels": {"a": 1}}, {"tolerations": {}},
     {"extraArgs": ["--help"]}, {"fullnameOverride": "Big"}, {"terminationGracePeriodSeconds": 0}, {"priorityClassName": "A"},
@@ -347,6 +381,7 @@ def test_notes_say_what_matters(notes):
         assert sentence in said
     assert "WARNING" not in said
     assert "WARNING: fence.enabled=false" in notes({"fence": {"enabled": False}})
+    assert "WARNING: operations.enabled=false" in notes({"operations": {"enabled": False}})
     assert "must be loaded" not in notes({"image": {"repository": "example.com/keyturn"}})
 
 

@@ -66,8 +66,12 @@ def workload(kind, name="api"):
             "metadata": meta(name, labels={"app": name}, annotations={"kept": "yes"}, finalizers=["test.keyturn.dev/kept"])}
 
 
-def rotation(name="prod"):
-    return {"apiVersion": "keyturn.dev/v1alpha1", "kind": "KeyRotation", "metadata": meta(name, labels={"team": "shop"}),
+COMMAND = {"keyturn.dev/operation": "promote", "keyturn.dev/operation-for": "2", "keyturn.dev/operation-by": "somebody",
+           "keyturn.dev/reason": "planned"}
+
+
+def rotation(name="prod", **metadata):
+    return {"apiVersion": "keyturn.dev/v1alpha1", "kind": "KeyRotation", "metadata": meta(name, labels={"team": "shop"}, **metadata),
             "spec": {"issuer": {"url": "https://auth.example.com/realms/prod"},
                      "consumers": [{"name": "api", "publish": {"secret": {"name": "ours"}}}]}}
 
@@ -312,6 +316,34 @@ def pod_writes():
                {"spec": {"ephemeralContainers": [{"name": "e", "image": "localhost/other:1"}]}}, content_type=STRATEGIC)
 
 
+def commands():
+    """What people command stands in annotations: the operator takes a command off as a whole, and gives none. prod has no command
+    on it, `commanded` has one beside another annotation."""
+    without = dict.fromkeys(COMMAND)
+    for key, value in COMMAND.items():
+        word = key.removeprefix("keyturn.dev/")
+        changes = {"given": ("/prod", {key: value}), "changed": ("/commanded", {key: value + "x"}),
+                   "taken off alone": ("/commanded", {key: None}),
+                   "left over": ("/commanded", {k: None for k in COMMAND if k != key}),
+                   "changed while the rest is taken off": ("/commanded", {**without, key: "x"})}
+        for what, (path, change) in changes.items():
+            yield case(f"KeyRotation: {word} {what}", "keyrotations", "PATCH", CUSTOM + path, {"metadata": {"annotations": change}},
+                       content_type=MERGE)
+        pointer = "/metadata/annotations/" + key.replace("/", "~1")
+        yield case(f"KeyRotation: {word} taken off alone by JSON patch", "keyrotations", "PATCH", CUSTOM + "/commanded",
+                   [{"op": "remove", "path": pointer}], content_type=JSON_PATCH)
+    for name, more in (("another one too", {"kept": None}), ("another one changed", {"kept": "no"}), ("another one added", {"more": "x"})):
+        yield case(f"KeyRotation: a command taken off and {name}", "keyrotations", "PATCH", CUSTOM + "/commanded",
+                   {"metadata": {"annotations": {**without, **more}}}, content_type=MERGE)
+    for name, body in (("the spec changed", {"spec": {"refreshInterval": "1h"}}), ("a label", {"metadata": {"labels": {"more": "x"}}})):
+        yield case(f"KeyRotation: a command taken off and {name}", "keyrotations", "PATCH", CUSTOM + "/commanded",
+                   {**body, "metadata": {**body.get("metadata", {}), "annotations": without}}, content_type=MERGE)
+    yield case("KeyRotation: a whole command given", "keyrotations", "PATCH", CUSTOM + "/prod",
+               {"metadata": {"annotations": COMMAND}}, content_type=MERGE)
+    yield case("KeyRotation: a whole command by apply", "keyrotations", "PATCH", CUSTOM + "/prod?fieldManager=keyturn&force=true",
+               {**rotation(annotations=COMMAND), "spec": {}}, content_type=APPLY)
+
+
 def rotation_writes():
     path = CUSTOM + "/prod"
     changes = {
@@ -328,6 +360,7 @@ def rotation_writes():
         yield case(f"KeyRotation: {what}", "keyrotations", "PATCH", path, body, content_type=MERGE)
     yield case("KeyRotation: spec by JSON patch", "keyrotations", "PATCH", path,
                [{"op": "replace", "path": "/spec/refreshInterval", "value": "1h"}], content_type=JSON_PATCH)
+    yield from commands()
     yield case("KeyRotation: created", "rbac", "POST", CUSTOM, rotation("new"))
     created = rotation("new")
     yield case("KeyRotation: created by apply", "rbac", "PATCH", CUSTOM + "/new?fieldManager=keyturn", created,

@@ -13,9 +13,11 @@ import types
 
 import pytest
 
-from fence_cases import (ACCEPTS, ADMISSION, ADOPT, APPS, CANARY, CASES, CONFIGURATIONS, CORE, CUSTOM, EVENTS, HASH, JSON, KINDS, OURS,
-                         PREFIX, TYPE, config_map, event, holding, meta, pod_spec, rotation, secret, workload)
+from fence_cases import (ACCEPTS, ADMISSION, ADOPT, APPS, CANARY, CASES, COMMAND, CONFIGURATIONS, CORE, CUSTOM, EVENTS, HASH, JSON,
+                         KINDS, OURS, PREFIX, TYPE, config_map, event, holding, meta, pod_spec, rotation, secret, workload)
 from harness import FINALIZER, MERGE, Http, eventually, fresh_namespace, installed
+
+pytestmark = pytest.mark.alone
 
 POLICIES = ("secrets", "configmaps", "workloads", "keyrotations")
 
@@ -47,13 +49,15 @@ def policy_name(what):
 @pytest.fixture(scope="module")
 def scene(kube, helm, kubectl, crd, admin):
     """The chart's rights and policies in force, no operator running, and objects of every kind to attack."""
-    values = {"replicaCount": 0}
+    # Without the policy for commands, which holds for everybody: of two that refuse, the API server names either.
+    values = {"replicaCount": 0, "operations": {"enabled": False}}
     with installed(kube, helm, PREFIX, values) as release, fresh_namespace(kube, "attacked") as ns:
         token = kubectl("create", "token", PREFIX, "--namespace", release.namespace, "--duration=1h").stdout.strip()
         scene = types.SimpleNamespace(ns=ns, own=release.namespace, admin=admin, thief=Http(token))
         for item in [secret("foreign"), secret("login"), secret("adopted", annotations={ADOPT: "true"}),
                      secret("maybe", annotations={ADOPT: "yes"}), config_map("foreign"),
                      config_map("adopted", annotations={ADOPT: "true"}), *map(workload, KINDS), rotation(),
+                     rotation("commanded", annotations={**COMMAND, "kept": "yes"}),
                      {"apiVersion": "v1", "kind": "Pod", "metadata": meta("lone"), "spec": pod_spec()}]:
             make(admin, scene, item)
         ok(admin("POST", filled(EVENTS, scene), filled(event("said"), scene)), 201)
@@ -212,6 +216,22 @@ def test_allowed_keyrotation(scene):
     got = scene.thief("PATCH", path + "/status", sneaky, content_type=MERGE)
     now = ok(scene.admin("GET", path))
     assert now["spec"]["refreshInterval"] == "30s" and "more" not in now["metadata"].get("labels", {}), got.text
+
+
+@pytest.mark.parametrize("there", [COMMAND, dict(list(COMMAND.items())[:1]), {}], ids=["whole", "one annotation", "none"])
+@pytest.mark.parametrize("others", [{"kept": "yes"}, {}], ids=["beside another", "alone"])
+def test_allowed_command_is_taken_off(scene, there, others):
+    """As operation.c asks for it: all four at once, of the version that was seen."""
+    item = make(scene.admin, scene, rotation("taken", annotations={**there, **others}))
+    path = (CUSTOM + "/taken").replace("{ns}", scene.ns)
+    patch = {"metadata": {"resourceVersion": item["metadata"]["resourceVersion"], "annotations": dict.fromkeys(COMMAND)}}
+    ok(scene.admin("PATCH", path, {"spec": {"refreshInterval": "1m"}}, content_type=MERGE))
+    late = scene.thief("PATCH", path + "?fieldManager=keyturn", patch, content_type=MERGE)
+    assert late.status_code == 409, "a command given meanwhile would be lost"
+    patch["metadata"]["resourceVersion"] = ok(scene.admin("GET", path))["metadata"]["resourceVersion"]
+    got = ok(scene.thief("PATCH", path + "?fieldManager=keyturn", patch, content_type=MERGE, accept=ACCEPTS["metadata"]))
+    assert got["metadata"].get("annotations", {}) == others
+    ok(scene.admin("DELETE", path))
 
 
 def test_allowed_keyrotation_is_let_go_when_it_is_deleted(scene):

@@ -10,6 +10,8 @@ from harness import FINALIZER, MERGE, fresh_namespace, installed
 from operator_process import Operator
 from scene import GROUP, Scene, config_map, deployment, secret, until
 
+pytestmark = pytest.mark.alone
+
 PREFIX = "proof"
 API = "/apis/admissionregistration.k8s.io/v1/"
 POLICY, BINDING = API + "validatingadmissionpolicies/" + PREFIX + "-fence-", API + "validatingadmissionpolicybindings/" + PREFIX + "-fence-"

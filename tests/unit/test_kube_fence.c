@@ -65,7 +65,7 @@ static void whole(void)
     char url[128], body[256];
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         snprintf(url, sizeof(url), "policies/keyturn-fence-%s", parts[i]);
-        fake_http_on(k.http, url, -1, 200, POLICY("\"failurePolicy\":\"Fail\"", "1"));
+        fake_http_on(k.http, url, -1, 200, POLICY("\"failurePolicy\":\"Fail\"", "2"));
         snprintf(url, sizeof(url), "policybindings/keyturn-fence-%s", parts[i]);
         snprintf(body, sizeof(body), BINDING("keyturn-fence-%s", DENY), parts[i]);
         fake_http_on(k.http, url, -1, 200, body);
@@ -151,10 +151,10 @@ static void anything_else_is_no_proof(void **state)
         {"policies/keyturn-fence-secrets", 403, "{}", ERR_FORBIDDEN,
          "may not get ValidatingAdmissionPolicy keyturn-fence-secrets"},
         {"policies/keyturn-fence-secrets", 200, "{", ERR_INVALID, ""},
-        {"policies/keyturn-fence-keyrotations", 200, POLICY("\"failurePolicy\":\"Ignore\"", "1"),
+        {"policies/keyturn-fence-keyrotations", 200, POLICY("\"failurePolicy\":\"Ignore\"", "2"),
          ERR_FORBIDDEN, "failurePolicy"},
-        {"policies/keyturn-fence-keyrotations", 200, POLICY("", "0"), ERR_FORBIDDEN,
-         "has rules 0, this version needs 1; upgrade the chart"},
+        {"policies/keyturn-fence-keyrotations", 200, POLICY("", "1"), ERR_FORBIDDEN,
+         "has rules 1, this version needs 2; upgrade the chart"},
         {"policies/keyturn-fence-keyrotations", 200, "{}", ERR_FORBIDDEN, "has rules 0"},
         {"policybindings/keyturn-fence-secrets", 200, "[", ERR_INVALID, ""},
         {"policybindings/keyturn-fence-secrets", 200, BINDING("other", DENY), ERR_FORBIDDEN,
