@@ -57,6 +57,7 @@ static const char help[] =
     "keyturn: rotates the signing keys of Keycloak realms without one rejected token\n"
     "\n"
     "Usage: keyturn run [flags]\n"
+    "       keyturn plan -f FILE        what the operator would do with a KeyRotation, see its own help\n"
     "       keyturn simulate [flags]    plays a rotation that changes nothing anywhere, see its own help\n"
     "\n"
     "Watches KeyRotation objects, compares the keys of their realms with what consumers trust, publishes\n"
@@ -216,7 +217,7 @@ int flags_parse(int argc, char **argv, struct flags *ret)
     if (!text_eq(argv[optind], "run") || optind + 1 < argc) {
         (void)fprintf(
             stderr,
-            "keyturn: unknown command %s; write keyturn run or keyturn simulate (keyturn --help)\n",
+            "keyturn: unknown command %s; write keyturn run, plan or simulate (keyturn --help)\n",
             argv[text_eq(argv[optind], "run") ? optind + 1 : optind]);
         return 2;
     }

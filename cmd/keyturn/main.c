@@ -10,6 +10,7 @@
 #include "controller/controller.h"
 #include "flags.h"
 #include "io/sandbox.h"
+#include "plan.h"
 #include "simulate.h"
 #include "version.h"
 #include "web/web.h"
@@ -143,6 +144,8 @@ int main(int argc, char **argv)
     struct err err = {0};
     if (argc > 1 && text_eq(argv[1], "simulate"))
         return simulate(argc - 1, argv + 1);
+    if (argc > 1 && text_eq(argv[1], "plan"))
+        return plan(argc - 1, argv + 1);
     int status = flags_parse(argc, argv, &flags);
     if (status >= 0)
         return status;
