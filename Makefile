@@ -13,6 +13,9 @@ endif
 BUILD ?= build
 VARIANT ?= debug
 FUZZ_SECONDS ?= 30
+SEEDS ?= 2000
+SEED ?= 1
+comma := ,
 IMAGE ?= localhost/keyturn:dev
 IMAGE_TAR ?= $(BUILD)/keyturn-image.tar
 ifneq ($(filter default undefined,$(origin CC)),)
@@ -69,7 +72,7 @@ UNITS := $(sort $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c)))
 FUZZERS := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 
 .PHONY: all build release unit fuzz-replay fuzz fuzz-build floors tidy lint fmt check image test
-.PHONY: bench model bench-build demo demo-down clean help print-flags FORCE
+.PHONY: bench model mutants kills bench-build demo demo-down clean help print-flags FORCE
 .DEFAULT_GOAL := all
 
 all: build ## the same as build
@@ -162,8 +165,27 @@ MODEL := $(BUILD)/release/model
 $(MODEL): $(patsubst %.c,$(BUILD)/release/obj/%.o,$(wildcard tests/model/*.c)) $(BUILD)/release/libkeyturn.a
 	$(call LINK,$(CC),release)
 
-model: $(MODEL) ## every reachable state of the rotation engine in a small world: MODEL_FLAGS="--edits 1"
-	@$(MODEL) $(if $(MODEL_FLAGS),$(MODEL_FLAGS),--edits 0)
+model: $(MODEL) ## every reachable state of the rotation engine in a small world
+	@$(MODEL) --jobs $(JOBS)
+
+mutants: ## breaks one rule of the engine at a time: the model notices each
+	@hack/mutants
+
+# The whole controller in a simulated world, optimised as the operator is: seeds are many. The linker takes the world's loop
+# instead of pkg/io's, and lets tests/sim count what the engine does.
+SIM := $(BUILD)/release/sim
+SIM_WRAP := $(addprefix -Wl$(comma)--wrap=,engine_decide reconcile_rotation jose_key_from_jwk jose_key_from_spki)
+$(SIM): $(patsubst %.c,$(BUILD)/release/obj/%.o,$(wildcard tests/sim/*.c)) $(BUILD)/release/libkeyturn.a
+	$(call LINK,$(CC),release,$(SIM_WRAP))
+$(ASAN)/sim: $(patsubst %.c,$(ASAN)/obj/%.o,$(wildcard tests/sim/*.c)) $(ASAN)/libkeyturn.a
+	$(call LINK,$(CC),asan,$(SIM_WRAP))
+
+sim: $(SIM) ## the whole controller in simulated worlds where things go wrong: SEEDS=2000 SEED=1
+	@$(SIM) --self-check
+	@$(SIM) --seed $(SEED) --seeds $(SEEDS) --jobs $(JOBS)
+
+kills: ## a rotation killed, stopped or made to forget after every one of its writes on a real cluster; an hour
+	KEYTURN_KILLS=all $(RUN) tests/run e2e -- tests/e2e/test_rotation_kill.py
 
 floors: ## no module includes its own floor or a higher one; pkg/README.md lists all modules
 	@hack/floors
