@@ -19,6 +19,7 @@ summary = pytest.StashKey[list]()
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: changes the cluster for everybody, or is about how long something takes")
     config.stash[summary] = []
 
 

@@ -108,8 +108,8 @@ def fresh_namespace(kube, prefix):
     name = f"{prefix}-{uuid.uuid4().hex[:8]}"
     kube.core.create_namespace({"metadata": {"name": name, "labels": {"keyturn-test": "true"}}})
     try:
-        # Pods refuse to start before the controller has made this account.
-        eventually(f"ServiceAccount default in {name}", lambda: kube.core.read_namespaced_service_account("default", name))
+        # Pods refuse to start before the controller has made this account, which after a death of the API server takes its time.
+        eventually(f"ServiceAccount default in {name}", lambda: kube.core.read_namespaced_service_account("default", name), 120)
         yield name
     finally:
         kube.core.delete_namespace(name, propagation_policy="Background")

@@ -11,6 +11,8 @@ import yaml
 
 from harness import CHART, ROOT, eventually, fresh_namespace, installed, run
 
+pytestmark = pytest.mark.alone
+
 PREFIX = "inst"
 KEYCLOAK = {"url": "http://keycloak.auth.svc:8080", "realm": "prod", "credentials": {"secret": {"name": "login"}}}
 

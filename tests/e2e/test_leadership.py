@@ -14,6 +14,8 @@ from kube_proxy import KubeProxy
 from operator_process import Operator
 from scene import Scene, config_map, deployment, until
 
+pytestmark = pytest.mark.alone
+
 KILL_S, TERM_S = 20, 2  # bounds for the other one to lead
 STOPPED_S = 40          # longer than a Lease and all deadlines
 NAMES = ("prod", "test")

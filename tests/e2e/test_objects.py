@@ -32,6 +32,7 @@ def add_key(scene, name="next"):
     return {key["kid"] for key in scene.realm.signing_keys()}
 
 
+@pytest.mark.alone
 def test_what_an_owner_gives(scene, kube, helm, kubectl, tmp_path):
     """Behind the fence, by the chart's account: an Opaque Secret and a ConfigMap are taken over with all that is in them; a Secret
     of another type cannot be, with and without the annotation."""

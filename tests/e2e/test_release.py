@@ -10,6 +10,8 @@ import realm as keycloak_client
 from harness import eventually, fresh_namespace, installed
 from scene import Scene, deployment, secret, until
 
+pytestmark = pytest.mark.alone
+
 KEYCLOAK_URL = "http://keycloak.keycloak.svc:8080"
 NAME = "keyturn"
 

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 KEY_PROVIDER = "org.keycloak.keys.KeyProvider"
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 KEYTURN_ROLES = ("view-realm",)  # README promises that this is enough
 
 # What of a component's config may be sent back in a PUT. All of it is always sent: after an answer of 500
