@@ -9,13 +9,16 @@ import subprocess
 import tempfile
 import time
 
+import jwt
+
 from fanout import COUNT, ROUNDS, Fanout
-from stage import BUILT, ROOT, Spread, Stage, config_map, cpu_ms, deployment, memory, say, secret, stamp
+from stage import BUILT, ROOT, Spread, Stage, config_map, cpu_ms, deployment, memory, say, secret, stamp, until
 
 ROTATIONS, CONSUMERS, REALMS = 100, 5, 4
 INTERVAL_S = 30      # spec.refreshInterval by default
 IDLE_S = 62          # two intervals, and a little
 STARTS = 7
+PROMOTIONS = 10
 SECRETS, SECRET_BYTES = 10000, 50 << 10
 
 
@@ -142,11 +145,12 @@ def memory_rows(table, memories, what):
 
 def resync(stage, table):
     """Secrets are written again at each resync, and nothing changes by it."""
-    period_s = 20
+    # All Secrets were first written at about the same time: over two periods most of them would be counted three times.
+    period_s, periods = 10, 6
     with stage.running(resync=f"{period_s}s") as operator:
         stage.ready(stage.spaces["many"], ROTATIONS)
         pause(15, "resync, until what start brought is over")
-        found = idle(stage, operator, stage.spaces["many"], "resync of all Secrets every 20 s", 2 * period_s)
+        found = idle(stage, operator, stage.spaces["many"], f"resync of all Secrets every {period_s} s", periods * period_s)
     secrets = len([s for s in stage.list("/api/v1/{}/secrets", stage.spaces["many"], metadata=True) if s["metadata"]["name"].endswith("-keys")])
     written = found["requests"]["api"] / (found["seconds"] / period_s) / secrets
     table.add("resync: writes of each Secret and resync", "count", [written], ("1", 1.15))
@@ -186,9 +190,44 @@ def ballast(stage, table):
     return memories
 
 
+def whoami(stage):
+    answer = stage.admin("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"})
+    return answer.json()["status"]["userInfo"]["username"]
+
+
+def approve(scene, by, number):
+    """Seconds from the approval until a fresh token shows the approved key."""
+    scene.annotate("prod", **{"operation": "rotate", "operation-for": str(number), "operation-by": by})
+    waits = lambda status: status.get("phase") == "AwaitingPromotion" and status["rotation"]["number"] == number and status["nextKid"]
+    new = until(lambda: waits(scene.status()), f"rotation {number} waits for its approval")
+    time.sleep(1 + number % 5)  # anywhere between two polls
+    begin = time.monotonic()
+    scene.annotate("prod", **{"operation": "promote", "operation-for": str(number), "operation-by": by})
+    until(lambda: jwt.get_unverified_header(scene.realm.mint())["kid"] == new, "it signs", 60, 0)
+    took = time.monotonic() - begin
+    until(lambda: scene.status()["phase"] == "Steady", "the key before is gone")
+    return took
+
+
+def promotion(stage, table):
+    space, by = stage.spaces["turn"], whoami(stage)
+    scene = stage.scene(space, stage.realm("turn", roles=("manage-realm", "view-clients")))
+    scene.rotation("prod", consumers=[{**secret("api"), "proof": {"type": "Delay", "delay": "1s"}}], key={"algorithm": "RS256", "adopt": True},
+                   refreshInterval=None, overlap={"publish": "0s", "retire": "0s", "delete": "0s"}, approval={"promote": "Manual"})
+    with stage.running():
+        stage.ready(space, 1)
+        took = [approve(scene, by, number) for number in range(1, PROMOTIONS + 1)]
+    say(f"promotion: {' '.join(f'{s:.2f}' for s in took)} s")
+    scene.delete("prod")
+    table.add("from the approval to a fresh token of the approved key", "s", took, ("<= 1", 1))
+    return took
+
+
 def decide(_, table):
     found = json.loads(subprocess.run([BUILT / "decide"], stdout=subprocess.PIPE, check=True).stdout)
-    table.add(f"a decision, {found['consumers']} consumers", "µs", found["us"])
+    both = [a + b for a, b in zip(found["us"], found["engine_us"])]
+    table.add(f"a decision, {found['consumers']} consumers, {found['keys']} keys: processor", "µs", both, ("<= 20", 20))
+    table.add("of that, about the rotation of the key", "µs", found["engine_us"])
     return found
 
 
@@ -214,6 +253,7 @@ def fan_out(stage, table):
             ("pass_ms", "a pass over 100 consumers, mean", "ms", None)):
         table.add(what, unit, spreads[name].values, target)
     fanout.scene.delete("prod")
+    stage.clear("operator", "bare")
     return {"pairs": pairs, "sent": sent}
 
 
@@ -228,8 +268,8 @@ def main():
     table, result, begin = Table(), {}, time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(folder)
-        with stage.rights("one", "operator", "bare", "many", "ballast"):
-            for step in (one, fan_out, many, starts, resync, ballast, decide, image):
+        with stage.rights("one", "operator", "bare", "many", "ballast", "turn"):
+            for step in (one, promotion, fan_out, many, starts, resync, ballast, decide, image):
                 name = step.__name__
                 say(f"--- {name} ({time.monotonic() - begin:.0f} s)")
                 result[name] = step(stage, table)

@@ -19,7 +19,7 @@ import realm as keycloak_client
 from harness import ROOT, Http, Kube, eventually, fresh_namespace, installed, run
 from operator_process import Operator
 from relay import Relay
-from scene import Scene, config_map, deployment, secret
+from scene import Scene, config_map, deployment, secret, until
 
 RELEASE = "keyturn"
 BUILT = ROOT / "build" / "release" / "bench"
@@ -28,7 +28,7 @@ METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 KINDS = ("/apis/keyturn.dev/v1alpha1/{}/keyrotations", "/api/v1/{}/secrets", "/api/v1/{}/configmaps", "/apis/apps/v1/{}/deployments",
          "/apis/events.k8s.io/v1/{}/events")
 
-__all__ = ["BUILT", "ROOT", "Spread", "Stage", "config_map", "cpu_ms", "deployment", "memory", "say", "secret", "stamp"]
+__all__ = ["BUILT", "ROOT", "Spread", "Stage", "config_map", "cpu_ms", "deployment", "memory", "say", "secret", "stamp", "until"]
 
 
 def say(text):
@@ -121,8 +121,8 @@ class Stage:
     def scene(self, namespace, realm):
         return Scene(self.kube, namespace, realm, keycloak_url=self.relay.url)
 
-    def realm(self, name):
-        return self.keycloak.create_realm(f"bench-{name}", replace=True, token_lifespan_s=300)
+    def realm(self, name, **more):
+        return self.keycloak.create_realm(f"bench-{name}", replace=True, token_lifespan_s=300, **more)
 
     # -- many objects --
 
@@ -167,6 +167,11 @@ class Stage:
                 "replicas": 0, "selector": {"matchLabels": {"app": name}}, "template": {
                     "metadata": {"labels": {"app": name}},
                     "spec": {"containers": [{"name": "main", "image": "test.local/pause:1"}]}}}} for name in names])
+
+    def clear(self, *names):
+        """What is measured next has only its own objects in memory."""
+        for name in names:
+            run("kubectl", "delete", "deployments,configmaps", "-n", self.spaces[name], "--all")
 
     def settle(self, *namespaces):
         """Until the controllers of the cluster have nothing more to do for what was changed."""
