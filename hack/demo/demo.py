@@ -21,6 +21,8 @@ import requests
 from stage import (ARCHIVE, BOLD, END, GREEN, IMAGE, MARK, NAMESPACE, OPERATOR, OWN, REALM, RED, RELEASE, ROOT, Failed, Step,
                    bring_up, check_cluster, get, image_values, items, keycloak_client, kubectl, login, pods_of, run, show, take_down)
 
+ROLES = ("manage-realm", "view-clients")  # to follow the keys view-realm is enough; these let Keyturn rotate one
+
 ROTATION = "prod"
 DAY_S = 86400
 AGAIN = "`make demo` goes on from what is there, `make demo-down` removes it"
@@ -42,7 +44,7 @@ def wait_for(what, look, seconds=180):
 
 def make_realm():
     with Step(f"make realm {REALM} in Keycloak at {os.environ['KEYCLOAK_URL']}"):
-        return login().create_realm(REALM, replace=True, token_lifespan_s=600, extra={"attributes": {MARK: "true"}})
+        return login().create_realm(REALM, replace=True, token_lifespan_s=600, roles=ROLES, extra={"attributes": {MARK: "true"}})
 
 
 def make_namespace(name):
@@ -277,9 +279,16 @@ def main():
   {what_next()}
   kubectl edit configmap gateway-keys -n {NAMESPACE}                               # and see it put right
   kubectl get events -n {NAMESPACE} --watch
-  kubectl annotate keyrotation {ROTATION} -n {NAMESPACE} keyturn.dev/refresh=now     # poll Keycloak at once
-  kubectl logs -n {OPERATOR} deployment/{RELEASE}
-  make demo-down                                                           # remove all of it""")
+  kubectl annotate keyrotation {ROTATION} -n {NAMESPACE} --overwrite keyturn.dev/refresh=$(date +%s)     # poll Keycloak at once
+  kubectl logs -n {OPERATOR} -l app.kubernetes.io/name=keyturn --prefix
+{BOLD}And a planned rotation{END} (README, Rotate): the signing key becomes Keyturn's to rotate, and you ask for it. It takes a quarter of an hour,
+because a token of this realm lives for ten minutes:
+  kubectl patch keyrotation {ROTATION} -n {NAMESPACE} --type=merge \\
+    -p '{{"spec":{{"key":{{"adopt":true}},"overlap":{{"publish":"1m","retire":"11m","delete":"1m"}}}}}}'
+  kubectl annotate keyrotation {ROTATION} -n {NAMESPACE} --overwrite keyturn.dev/operation=rotate keyturn.dev/operation-for=1 \\
+    keyturn.dev/operation-by=$(kubectl auth whoami -o jsonpath='{{.status.userInfo.username}}')
+  kubectl get keyrotation {ROTATION} -n {NAMESPACE} --watch
+{BOLD}At the end:{END} make demo-down removes all of it.""")
     return 0
 
 
