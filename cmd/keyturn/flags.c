@@ -28,6 +28,8 @@ enum flag {
     FLAG_IDENTITY,
     FLAG_FENCE,
     FLAG_WITHOUT_FENCE,
+    FLAG_OPERATIONS_POLICY,
+    FLAG_WITHOUT_OPERATIONS_POLICY,
     FLAG_SETTLE,
     FLAG_RESYNC,
     FLAG_LOG_FORMAT,
@@ -46,6 +48,8 @@ static const struct option options[] = {
     {"identity", required_argument, NULL, FLAG_IDENTITY},
     {"fence", required_argument, NULL, FLAG_FENCE},
     {"without-fence", no_argument, NULL, FLAG_WITHOUT_FENCE},
+    {"operations-policy", required_argument, NULL, FLAG_OPERATIONS_POLICY},
+    {"without-operations-policy", no_argument, NULL, FLAG_WITHOUT_OPERATIONS_POLICY},
     {"settle", required_argument, NULL, FLAG_SETTLE},
     {"resync", required_argument, NULL, FLAG_RESYNC},
     {"log-format", required_argument, NULL, FLAG_LOG_FORMAT},
@@ -83,6 +87,10 @@ static const char help[] =
     "  --fence PREFIX             of the names of the ValidatingAdmissionPolicies that must bind us\n"
     "                             (keyturn-fence)\n"
     "  --without-fence            work without that proof; a stolen token can then do what RBAC allows\n"
+    "  --operations-policy NAME   of the ValidatingAdmissionPolicy that says who commands; without it no\n"
+    "                             command is taken (keyturn-operations)\n"
+    "  --without-operations-policy\n"
+    "                             take commands under whatever name they bear\n"
     "What it says\n"
     "  --log-format json|text     one JSON line for each fact, or text for people (json)\n"
     "  --log-level LEVEL          error, warn, info or debug (info)\n"
@@ -182,7 +190,9 @@ static int parse_one(enum flag flag, char *value, struct flags *ret)
     case FLAG_LEASE_NAME: ret->lease_name = value; return -1;
     case FLAG_IDENTITY: return parse_identity(value, ret);
     case FLAG_FENCE: ret->fence = value; return -1;
-    case FLAG_WITHOUT_FENCE: ret->without_fence = true; return -1;
+    case FLAG_WITHOUT_FENCE: ret->fence = NULL; return -1;
+    case FLAG_OPERATIONS_POLICY: ret->operations_policy = value; return -1;
+    case FLAG_WITHOUT_OPERATIONS_POLICY: ret->operations_policy = NULL; return -1;
     case FLAG_SETTLE: return parse_duration(flag, value, &ret->settle_ms);
     case FLAG_RESYNC: return parse_duration(flag, value, &ret->resync_ms);
     case FLAG_LOG_FORMAT:
@@ -196,6 +206,7 @@ int flags_parse(int argc, char **argv, struct flags *ret)
     *ret = (struct flags){.listen = "0.0.0.0:8080",
                           .lease_name = "keyturn",
                           .fence = "keyturn-fence",
+                          .operations_policy = "keyturn-operations",
                           .leader_elect = true,
                           .log_level = LOG_INFO,
                           .settle_ms = 5000,

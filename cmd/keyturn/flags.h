@@ -19,10 +19,10 @@ struct flags {
     size_t watch_namespaces_count;
     const char *listen;
     const char *lease_name;
-    const char *identity; /* NULL: host name and a random part */
-    const char *fence;    /* prefix of the policies' names */
+    const char *identity;          /* NULL: host name and a random part */
+    const char *fence;             /* prefix of the policies' names; NULL: without */
+    const char *operations_policy; /* its name; NULL: without */
     bool leader_elect;
-    bool without_fence;
     bool log_text;
     enum log_level log_level;
     int64_t settle_ms;

@@ -16,7 +16,6 @@
 #include "controller/rotate.h"
 #include "controller/telemetry.h"
 #include "controller/zones.h"
-#include "kube/fence.h"
 #include "kube/lease.h"
 #include "obs/log.h"
 #include "workqueue/workqueue.h"
@@ -49,7 +48,7 @@ struct controller {
     int64_t term_ms; /* when we began to lead */
     void (*stopped)(void *ctx);
     void *stopped_ctx;
-    struct fence *fence; /* NULL: without */
+    struct fences fences;
     bool leading, stopping;
     int64_t pass_wall_s;
     uint32_t random;
@@ -130,18 +129,9 @@ struct turns *controller_turns(struct controller *c)
     return &c->turns;
 }
 
-bool controller_fenced(const struct controller *c, const char **why)
+const struct fences *controller_fences(const struct controller *c)
 {
-    if (c->fence != NULL)
-        return fence_proven(c->fence, why);
-    if (why != NULL)
-        *why = NULL;
-    return true;
-}
-
-bool controller_fence_refused(const struct controller *c, const struct err *err)
-{
-    return c->fence != NULL && fence_refused(c->fence, err);
+    return &c->fences;
 }
 
 struct event_line *controller_event_line(struct controller *c)
@@ -387,17 +377,9 @@ static void world_became_synced(void *ctx)
     begin(c);
 }
 
-static void fence_changed(void *ctx, bool proven, const struct err *err)
+static void fences_changed(void *ctx)
 {
     struct controller *c = ctx;
-    bool good = err->class == ERR_NONE;
-    log_at(good     ? LOG_INFO
-           : proven ? LOG_WARN
-                    : LOG_ERROR,
-           good     ? "the fence stands"
-           : proven ? "the fence is taken to stand as before"
-                    : "the fence is not proven",
-           LOG_TEXT("fence", c->options.fence), LOG_TEXT("error", err->msg));
     if (c->leading)
         begin(c);
 }
@@ -452,16 +434,10 @@ static bool make_parts(struct controller *c)
     c->world = world_new(c->kube, c->loop, c->options.watch_namespaces,
                          c->options.watch_namespaces_count, &events);
     c->sources = sources_new(&sources);
-    if (c->options.fence != NULL) {
-        struct fence_options fence = {.namespace = c->options.own_namespace,
-                                      .prefix = c->options.fence,
-                                      .again_ms = c->options.resync_ms,
-                                      .changed = fence_changed,
-                                      .ctx = c};
-        c->fence = fence_new(c->kube, c->loop, &fence, NULL);
-    }
+    c->fences.changed = fences_changed;
+    c->fences.ctx = c;
     return c->queue != NULL && c->world != NULL && c->sources != NULL &&
-           (c->fence != NULL || c->options.fence == NULL);
+           fences_init(&c->fences, c->kube, c->loop, &c->options) == 0;
 }
 
 struct controller *controller_new(struct loop *loop, struct http_port *port, struct kube *kube,
@@ -535,7 +511,7 @@ void controller_free(struct controller *c)
     loop_timer_cancel(c->loop, &c->drain_timer);
     if (c->queue != NULL)
         drop_states(c);
-    fence_free(c->fence);
+    fences_free(&c->fences);
     lease_free(c->lease);
     sources_free(c->sources);
     world_free(c->world);
@@ -565,7 +541,7 @@ bool controller_ready(void *controller, struct buf *why)
         world_explain(c->world, loop_clock_ms() - SILENCE_MS, why);
         return false;
     }
-    if (!controller_fenced(c, &sentence)) {
+    if (!fences_stand(&c->fences, &sentence)) {
         buf_appendf(why, "%s\n", sentence);
         return false;
     }

@@ -25,7 +25,8 @@ struct controller_options { /* texts are the caller's, for the life of the contr
     const char *identity;
     const char *lease_name;
     bool leader_elect;
-    const char *fence; /* prefix of its policies' names; NULL: work without */
+    const char *fence;             /* prefix of its policies' names; NULL: work without */
+    const char *operations_policy; /* its name; NULL: take commands without */
     int64_t settle_ms; /* least time between an object's write and its readers' restart */
     int64_t resync_ms;
     uint32_t seed;

@@ -448,7 +448,7 @@ int gather(struct rotation_state *s, const struct rotation_object *object,
     view_known(s, &object->status, view);
     issuer_view(s, object, view);
     view->fence_needed = publishes_secret(&object->spec);
-    view->fence_proven = controller_fenced(s->controller, &view->fence_message);
+    view->fence_proven = fences_stand(controller_fences(s->controller), &view->fence_message);
     view->keys = vk;
     view->keys_count = keys_count;
     view->consumers = vc;

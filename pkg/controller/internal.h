@@ -5,6 +5,7 @@
 #define KEYTURN_CONTROLLER_INTERNAL_H
 
 #include "controller/controller.h"
+#include "controller/fences.h"
 #include "controller/state.h"
 #include "controller/turns.h"
 
@@ -25,10 +26,7 @@ struct turns *controller_turns(struct controller *c);
 int64_t controller_alone_ms(const struct controller *c);
 /* True when a write with this deadline may be sent now: we lead, with time to spare. */
 bool controller_may_write(const struct controller *c, int timeout_ms);
-/* True when the fence stands (or is waived); *why (may be NULL) gets the sentence when not. */
-bool controller_fenced(const struct controller *c, const char **why);
-/* True when this is what the fence says to a write of a Secret that it does not let pass. */
-bool controller_fence_refused(const struct controller *c, const struct err *err);
+const struct fences *controller_fences(const struct controller *c);
 uint32_t controller_random(struct controller *c);
 struct event_line *controller_event_line(struct controller *c);
 struct map *controller_places(struct controller *c); /* for neighbours.h */

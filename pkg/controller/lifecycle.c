@@ -157,7 +157,7 @@ static bool delete_object(struct rotation_state *s, enum object_kind kind, const
         return l != NULL;
     if (l->call != NULL || l->retry_ms > controller_now_ms(c) ||
         !controller_may_write(c, WRITE_TIMEOUT_MS) ||
-        (kind == KIND_SECRET && !controller_fenced(c, NULL)))
+        (kind == KIND_SECRET && !fences_stand(controller_fences(c), NULL)))
         return false;
     kube_path(&path, "/api/v1", s->namespace, kind == KIND_SECRET ? "secrets" : "configmaps", name);
     l->call = kube_submit(controller_kube(c),

@@ -222,7 +222,7 @@ static bool says_foreign(const struct object_slot *o, const struct err *err)
 {
     bool type = strstr(err->msg, "type: Invalid value") != NULL;
     return o->kind == KIND_SECRET && o->step != OBJECT_POST &&
-           (type || controller_fence_refused(o->state->controller, err));
+           (type || fences_refused(controller_fences(o->state->controller), err));
 }
 
 /* Again the API server's words: nobody can take that back, so the object has to go. */

@@ -345,6 +345,17 @@ static void view_writes(struct rotation_state *s, const struct rotation_object *
     }
 }
 
+static void view_command(struct rotation_state *s, const struct rotation_object *object,
+                         struct engine_view *v)
+{
+    const char *why;
+    enum fence_state state = fences_of_commands(controller_fences(s->controller), &why);
+    v->operation = object->operation;
+    v->taken = object->status.operation;
+    v->vouching = state == FENCE_UNKNOWN;
+    v->unvouched = state == FENCE_OPEN ? why : NULL;
+}
+
 int rotate_view(struct rotation_state *s, const struct rotation_object *object,
                 const struct rotation_view *view, const struct rotation_plan *plan,
                 struct engine_view *ret, int64_t *again_s)
@@ -355,9 +366,8 @@ int rotate_view(struct rotation_state *s, const struct rotation_object *object,
                                 .suspended = object->spec.suspend,
                                 .owner = owner_of(s),
                                 .record = object->status.rotation,
-                                .intent = object->status.change,
-                                .operation = object->operation,
-                                .taken = object->status.operation};
+                                .intent = object->status.change};
+    view_command(s, object, ret);
     ret->unreadable_why = trouble(s, view, plan);
     ret->readable = ret->unreadable_why == NULL;
     view_policy(s, object, ret);

@@ -11,20 +11,38 @@
  * nothing. */
 #define PROBE_NAME "keyturn-fence-probe"
 #define RETRY_MS 5000
-#define INSTALL "install the chart with fence.enabled=true, or run with --without-fence"
 
-/* A step of a round is one request: policy and binding of each part, then the probe. */
-static const char *const parts[] = {"secrets", "configmaps", "workloads", "keyrotations"};
-#define STEP_PROBE (2 * ARRAY_LEN(parts))
+static const struct fence_class {
+    const char *what;
+    const char *parts[4]; /* behind the name; the probe is the first one's */
+    size_t parts_count;
+    bool probes;
+    const char *so, *install; /* where it is not there */
+} classes[] = {
+    [FENCE_OPERATOR] = {.what = "the fence",
+                        .parts = {"-secrets", "-configmaps", "-workloads", "-keyrotations"},
+                        .parts_count = 4,
+                        .probes = true,
+                        .so = "Keyturn touches no Secret",
+                        .install = "install the chart with fence.enabled=true, or run with "
+                                   "--without-fence"},
+    [FENCE_COMMANDS] = {.what = "the fence for commands",
+                        .parts = {""},
+                        .parts_count = 1,
+                        .so = "nobody vouches for keyturn.dev/operation-by and no command is taken",
+                        .install = "install the chart with operations.enabled=true, or run with "
+                                   "--without-operations-policy"},
+};
 
 struct fence {
     struct kube *kube;
     struct loop *loop;
     struct fence_options options;
+    const struct fence_class *class;
     char *namespace, *prefix;
     struct loop_timer timer; /* of the next round */
     struct kube_call *call;
-    size_t step;
+    size_t step;               /* one request: policy and binding of each part, then the probe */
     char name[LIMIT_NAME + 1]; /* of the policy this step is about, and of its binding */
     struct err err;            /* of the last round */
     bool asked, proven;
@@ -51,17 +69,16 @@ static void judge_get(const struct fence *f, const char *kind, const struct err 
                       struct err *ret)
 {
     if (answer->class == ERR_NOT_FOUND) {
-        err_set(ret, ERR_FORBIDDEN,
-                "the fence stands open: there is no %s %s, so Keyturn touches no Secret; " INSTALL,
-                kind, f->name);
+        err_set(ret, ERR_FORBIDDEN, "%s stands open: there is no %s %s, so %s; %s", f->class->what,
+                kind, f->name, f->class->so, f->class->install);
     } else if (answer->class == ERR_FORBIDDEN) {
         err_set(ret, ERR_FORBIDDEN,
-                "the fence cannot be proven: the ServiceAccount may not get %s %s; restore the "
-                "chart's ClusterRole for the fence",
-                kind, f->name);
+                "%s cannot be proven: the ServiceAccount may not get %s %s; restore the chart's "
+                "ClusterRole for the fence",
+                f->class->what, kind, f->name);
     } else {
         *ret = *answer;
-        err_wrap(ret, "the fence (%s) is not proven", f->name);
+        err_wrap(ret, "%s (%s) is not proven", f->class->what, f->name);
     }
 }
 
@@ -72,14 +89,14 @@ static void judge_policy(const struct fence *f, struct str body, struct err *ret
         return;
     if (policy.rules < FENCE_RULES)
         err_set(ret, ERR_FORBIDDEN,
-                "the fence is older than Keyturn: policy %s has rules %lld, this version needs %d; "
+                "%s is older than Keyturn: policy %s has rules %lld, this version needs %d; "
                 "upgrade the chart",
-                f->name, (long long)policy.rules, FENCE_RULES);
+                f->class->what, f->name, (long long)policy.rules, FENCE_RULES);
     else if (!policy.fails_closed)
         err_set(ret, ERR_FORBIDDEN,
-                "the fence stands open: policy %s has another failurePolicy than Fail; restore the "
+                "%s stands open: policy %s has another failurePolicy than Fail; restore the "
                 "chart's",
-                f->name);
+                f->class->what, f->name);
 }
 
 static void judge_binding(const struct fence *f, struct str body, struct err *ret)
@@ -93,10 +110,9 @@ static void judge_binding(const struct fence *f, struct str body, struct err *re
                                              "everywhere"
                                            : NULL;
     if (wrong != NULL)
-        err_set(
-            ret, ERR_FORBIDDEN,
-            "the fence stands open: ValidatingAdmissionPolicyBinding %s %s; restore the chart's",
-            f->name, wrong);
+        err_set(ret, ERR_FORBIDDEN,
+                "%s stands open: ValidatingAdmissionPolicyBinding %s %s; restore the chart's",
+                f->class->what, f->name, wrong);
 }
 
 static void on_got(void *ctx, const struct kube_answer *answer)
@@ -117,7 +133,10 @@ static void on_got(void *ctx, const struct kube_answer *answer)
         return;
     }
     f->step++;
-    step_send(f);
+    if (f->step < 2 * f->class->parts_count || f->class->probes)
+        step_send(f);
+    else
+        round_end(f, &err);
 }
 
 /* --- what is in force ------------------------------------------------------------------------ */
@@ -145,8 +164,8 @@ static void judge_probe(const struct fence *f, const struct err *answer, struct 
     if (answer->class == ERR_NONE) {
         err_set(ret, ERR_FORBIDDEN,
                 "the fence stands open: policy %s let a foreign Secret pass, so Keyturn touches no "
-                "Secret; " INSTALL,
-                f->name);
+                "Secret; %s",
+                f->name, f->class->install);
     } else if (named && !text_eq(name, f->name)) {
         err_set(ret, ERR_TRANSIENT,
                 "policy %s refused the Secret that proves the fence before %s was heard; exempt "
@@ -199,12 +218,13 @@ static struct kube_call *send_probe(struct fence *f)
 
 static void step_send(struct fence *f)
 {
-    bool probe = f->step == STEP_PROBE;
-    (void)text_format(f->name, sizeof(f->name), "%s-%s", f->prefix, parts[probe ? 0 : f->step / 2]);
+    bool probe = f->step == 2 * f->class->parts_count;
+    (void)text_format(f->name, sizeof(f->name), "%s%s", f->prefix,
+                      f->class->parts[probe ? 0 : f->step / 2]);
     f->call = probe ? send_probe(f) : send_get(f);
     if (f->call == NULL) {
         struct err err = {0};
-        err_set(&err, ERR_NO_MEMORY, "no memory to prove the fence");
+        err_set(&err, ERR_NO_MEMORY, "no memory to prove %s", f->class->what);
         round_end(f, &err);
     }
 }
@@ -227,8 +247,9 @@ struct fence *fence_new(struct kube *kube, struct loop *loop, const struct fence
     f->kube = kube;
     f->loop = loop;
     f->options = *options;
-    f->namespace = strdup(options->namespace);
-    f->prefix = strdup(options->prefix);
+    f->class = &classes[options->kind];
+    f->namespace = strdup(options->namespace != NULL ? options->namespace : "");
+    f->prefix = strdup(options->name);
     f->timer = (struct loop_timer){.fire = round_begin, .ctx = f};
     if (f->namespace == NULL || f->prefix == NULL) {
         fence_free(f);
@@ -250,17 +271,19 @@ void fence_free(struct fence *f)
     free(f);
 }
 
-bool fence_proven(const struct fence *f, const char **why)
+enum fence_state fence_state(const struct fence *f, const char **why)
 {
     if (why != NULL)
         *why = f->proven ? NULL : f->asked ? f->err.msg : "the fence is being proven";
-    return f->proven;
+    if (f->proven)
+        return FENCE_PROVEN;
+    return f->asked && !err_is_transient(f->err.class) ? FENCE_OPEN : FENCE_UNKNOWN;
 }
 
 bool fence_refused(const struct fence *f, const struct err *answer)
 {
     char ours[LIMIT_NAME + 1];
     char name[LIMIT_NAME + 1];
-    return text_format(ours, sizeof(ours), "%s-%s", f->prefix, parts[0]) &&
+    return text_format(ours, sizeof(ours), "%s%s", f->prefix, f->class->parts[0]) &&
            refusing_policy(answer, name) && text_eq(name, ours);
 }

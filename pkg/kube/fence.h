@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * fence: proof that the chart's admission policies bind us, asked for at once and then again and
- * again. One round is
- *   - a GET of each of the four policies and of its binding: it is there, its rules are no older
- *     than FENCE_RULES, and it denies whatever it does not understand;
- *   - a dry-run POST of an Opaque Secret in our own namespace, which the policy for Secrets must
- *     refuse by its name: so that it is in force, and for our account.
+ * fence: proof that the chart's admission policies are there, asked for at once and then again and
+ * again. Those of FENCE_OPERATOR bind us; the one of FENCE_COMMANDS binds whoever commands a
+ * rotation. One round is
+ *   - a GET of each policy and of its binding: it is there, its rules are no older than
+ *     FENCE_RULES, and it denies whatever it does not understand;
+ *   - of FENCE_OPERATOR, a dry-run POST of an Opaque Secret in our own namespace, which the policy
+ *     for Secrets must refuse by its name: so that it is in force, and for our account.
  * What the others say is taken from what is there; only that of Secrets is seen at work. Any other
  * answer, also a refusal by RBAC, is no proof. A former proof is kept while the question gets lost:
  * no answer, or another policy that refused the Secret before ours was heard (the API server names
@@ -21,9 +22,12 @@
 
 struct fence;
 
+enum fence_kind { FENCE_OPERATOR, FENCE_COMMANDS };
+
 struct fence_options {
-    const char *namespace; /* our own */
-    const char *prefix;    /* of the policies' names: PREFIX-secrets and so on */
+    enum fence_kind kind;
+    const char *namespace; /* our own; FENCE_OPERATOR only */
+    const char *name;      /* of the policy; FENCE_OPERATOR: NAME-secrets and so on */
     int64_t again_ms;      /* from a proof to the next round; without one it is 5 s */
     /* After the first round, and whenever the proof or the sentence about it changed. err:
      * ERR_NONE, or what stands open and what to do; beside a proof, why it could not be renewed. */
@@ -35,8 +39,13 @@ struct fence_options {
 struct fence *fence_new(struct kube *kube, struct loop *loop, const struct fence_options *options,
                         struct err *err);
 void fence_free(struct fence *fence); /* NULL is fine */
-/* why (may be NULL): NULL, or a sentence that lives until the next round. */
-bool fence_proven(const struct fence *fence, const char **why);
+enum fence_state {
+    FENCE_UNKNOWN, /* not asked yet, or the question got lost */
+    FENCE_OPEN,
+    FENCE_PROVEN,
+};
+/* why (may be NULL): NULL when proven, else a sentence that lives until the next round. */
+enum fence_state fence_state(const struct fence *fence, const char **why);
 /* True when the policy for Secrets is what refused this request. */
 bool fence_refused(const struct fence *fence, const struct err *answer);
 

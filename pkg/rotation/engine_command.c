@@ -106,6 +106,8 @@ static const char *abort_refusal(const struct pass *s, const struct operation *o
 
 static const char *refusal(const struct pass *s, const struct operation *o)
 {
+    if (s->v->unvouched != NULL)
+        return s->v->unvouched;
     if (s->v->owner != NULL || (s->v->foreign_claim != NULL && !s->v->policy.take_over))
         return "another KeyRotation writes to this realm";
     switch (o->kind) {
@@ -184,7 +186,7 @@ void pass_listen(struct pass *s)
         s->p->taken.cleared = v->taken.kind != OPERATION_NONE;
         return;
     }
-    if (!v->recorded)
+    if (!v->recorded || v->vouching)
         return;
     if (operation_is_same(&v->operation, &v->taken) && !v->taken.cleared) {
         s->p->clear_operation = true;

@@ -107,7 +107,7 @@ class Stage:
     def operator(self, kubeconfig=None, **flags):
         """As the chart runs it, but on this machine and without waiting between an object and the restart of its readers."""
         return Operator(self.own, kubeconfig=kubeconfig or self.kubeconfig(), **{
-            "watch_namespaces": None, "without_fence": None, "leader_elect": "true", "log_level": "info", "resync": "5m",
+            "watch_namespaces": None, "without_fence": None, "without_operations_policy": None, "leader_elect": "true", "log_level": "info", "resync": "5m",
             "settle": "0s", **flags})
 
     @contextlib.contextmanager

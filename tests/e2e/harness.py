@@ -121,6 +121,12 @@ class Release:
     def __init__(self, name, namespace, helm):
         self.name, self.namespace, self._helm = name, namespace, helm
 
+    @property
+    def flags(self):
+        """Of an operator that is a process, behind the policies of this release."""
+        return {"watch_namespaces": None, "without_fence": None, "fence": f"{self.name}-fence",
+                "without_operations_policy": None, "operations_policy": f"{self.name}-operations"}
+
     def install(self, values):
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(values, file)

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The proof of the fence: an operator with the chart's own account looks whether each policy stands, says which one does not, and
-touches no Secret until all do."""
+touches no Secret until all do. While the one for commands does not, no command is taken."""
 import contextlib
 
+import kubernetes
 import pytest
 
 import realm as keycloak_client
 from harness import FINALIZER, MERGE, fresh_namespace, installed
 from operator_process import Operator
-from scene import GROUP, Scene, config_map, deployment, secret, until
+from rotation_scene import AT_ONCE, RotationScene
+from scene import GROUP, config_map, deployment, secret, until
 
 pytestmark = pytest.mark.alone
 
 PREFIX = "proof"
 API = "/apis/admissionregistration.k8s.io/v1/"
 POLICY, BINDING = API + "validatingadmissionpolicies/" + PREFIX + "-fence-", API + "validatingadmissionpolicybindings/" + PREFIX + "-fence-"
+COMMANDS = API + "validatingadmissionpolicies/" + PREFIX + "-operations"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ def release(kube, helm, crd, team):
 def operator(release, kubectl, tmp_path_factory):
     """Ready at the start: the whole fence is proven with the rights of the chart."""
     config = release.kubeconfig(kubectl, tmp_path_factory.mktemp("account"))
-    with Operator(release.namespace, kubeconfig=config, watch_namespaces=None, without_fence=None, fence=f"{PREFIX}-fence") as running:
+    with Operator(release.namespace, kubeconfig=config, **release.flags) as running:
         yield running
 
 
@@ -44,7 +47,7 @@ def scene(kube, team, operator):
     keycloak = keycloak_client.Keycloak.from_env()
     keycloak.wait_ready()
     realm = keycloak.create_realm(team)
-    yield Scene(kube, team, realm)
+    yield RotationScene(kube, team, realm)
     realm.delete(missing_ok=True)
 
 
@@ -113,6 +116,30 @@ def test_no_secret_is_touched_without_proof(scene, operator, admin):
         assert scene.kube.core.list_namespaced_secret(scene.namespace, field_selector="metadata.name=closed").items == []
     scene.wait_ready()
     until(lambda: "jwks.json" in scene.files("Secret", "closed"), "published once the fence stands")
+
+
+def test_no_command_is_taken_under_a_name_that_nobody_vouches_for(scene, operator, admin):
+    """The policy is gone: a command that the API server lets pass is refused, and tells which policy is missing. It is back: a command of
+    the true user begins a rotation."""
+    scene.rotation(consumers=[config_map("e")], key={"algorithm": "RS256"}, overlap=AT_ONCE, approval={"promote": "Manual"})
+    scene.wait_ready()
+    me = kubernetes.client.AuthenticationV1Api().create_self_subject_review({}).status.user_info.username
+    with Damaged(admin, COMMANDS, None):
+        missing = f"there is no ValidatingAdmissionPolicy {PREFIX}-operations"
+        operator.until(lambda: any(missing in line.get("error", "") for line in operator.lines), "the hole seen", 30)
+        assert operator.ready(), "all but commands goes on"
+        until(lambda: scene.operate("rotate", 1, by="somebody-else"), "the API server has forgotten the policy")
+        refused = until(lambda: scene.status().get("operation", {}).get("refused"), "refused")
+        assert missing in refused and "no command is taken" in refused
+        until(lambda: any(missing in event.message for event in scene.events("OperationRefused")), "an Event says it", 30)
+        assert not scene.status().get("rotation", {}).get("requestedBy")
+        until(lambda: "keyturn.dev/operation" not in scene.get()["metadata"].get("annotations", {}), "the command is taken off")
+    operator.until(lambda: operator.logged("the fence stands")[-1]["fence"] == f"{PREFIX}-operations", "proven again", 30)
+    scene.operate("rotate", 1, by=me)
+    scene.wait_phase("AwaitingPromotion")
+    assert scene.status()["rotation"]["requestedBy"] == me
+    scene.delete()
+    until(lambda: scene.kube.custom.list_namespaced_custom_object(*GROUP, scene.namespace, "keyrotations")["items"] == [], "gone")
 
 
 def test_the_rights_of_the_chart_are_enough(scene, operator):

@@ -74,11 +74,13 @@ FLAGS = {
     "--log-format": "e2e/test_flags.py::test_log_format_and_level",
     "--log-level": "e2e/test_flags.py::test_log_format_and_level",
     "--namespace": "e2e/test_flags.py::test_where_it_works_and_who_it_is",
+    "--operations-policy": "e2e/test_fence_proof.py::test_no_command_is_taken_under_a_name_that_nobody_vouches_for",
     "--resync": "e2e/test_main_job.py::test_edits_and_deletions_are_repaired",
     "--settle": "e2e/test_flags.py::test_settle",
     "--version": "e2e/test_flags.py::test_version_and_help",
     "--watch-namespaces": "e2e/test_flags.py::test_where_it_works_and_who_it_is",
     "--without-fence": "e2e/test_main_job.py::test_publishes_both_kinds_and_is_ready",
+    "--without-operations-policy": "e2e/test_rotation.py::test_a_whole_rotation_rejects_no_token",
 }
 VERIFIER_FLAGS = {
     "--check": "verifier/test_verifier.py::test_check",

@@ -47,7 +47,7 @@ def test_what_an_owner_gives(scene, kube, helm, kubectl, tmp_path):
     with installed(kube, helm, PREFIX, values) as release:
         scene.rotation(consumers=[secret(name, name) for name in ("opaque", "tls", "kept")] + [config_map("map", "map")])
         config = release.kubeconfig(kubectl, tmp_path)
-        with Operator(release.namespace, kubeconfig=config, watch_namespaces=None, without_fence=None, fence=f"{PREFIX}-fence"):
+        with Operator(release.namespace, kubeconfig=config, **release.flags):
             until(lambda: states(scene) == {"opaque": "UpToDate", "tls": "Failed", "kept": "Failed", "map": "UpToDate"}, "all are tried")
             for name in ("tls", "kept"):
                 said = consumer(scene, name)["message"]

@@ -58,6 +58,7 @@ class Operator:
         self.under = under
         self.flags = {"kubeconfig": kubeconfig or os.environ["KUBECONFIG"], "listen": f"127.0.0.1:{self.port}",
                       "namespace": namespace, "watch_namespaces": namespace, "without_fence": True,
+                      "without_operations_policy": True,
                       "leader_elect": "false", "log_format": "json", "log_level": "debug", **FAST, **flags}
 
     def command(self):

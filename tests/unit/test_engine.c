@@ -337,6 +337,33 @@ static void a_command_to_who_does_not_write_is_refused(void **state)
     assert_int_equal(plan.record.number, 0);
 }
 
+static void a_command_that_nobody_vouches_for_is_refused(void **state)
+{
+    static struct engine_plan plan;
+    struct engine_view v = {.now_s = NOW,
+                            .name = "prod",
+                            .namespace = "auth",
+                            .readable = true,
+                            .recorded = true,
+                            .operation = {.kind = OPERATION_ROTATE, .number = 1, .by = "ann"},
+                            .taken = {.kind = OPERATION_ABORT, .number = 1},
+                            .vouching = true};
+    (void)state;
+    engine_decide(&v, &plan); /* it waits */
+    assert_int_equal(plan.taken.kind, OPERATION_ABORT);
+    assert_false(plan.clear_operation || plan.taken.cleared);
+    v.vouching = false;
+    v.unvouched = "the policy is gone";
+    engine_decide(&v, &plan);
+    assert_int_equal(plan.taken.kind, OPERATION_ROTATE);
+    assert_string_equal(plan.taken.refused, "the policy is gone");
+    assert_int_equal(plan.record.requested_s, 0);
+    v.unvouched = NULL;
+    engine_decide(&v, &plan);
+    assert_null(plan.taken.refused);
+    assert_int_equal(plan.record.requested_s, NOW);
+}
+
 static void another_algorithm_in_the_middle_makes_no_second_key(void **state)
 {
     static struct engine_plan plan;
@@ -392,6 +419,7 @@ int main(void)
         cmocka_unit_test(a_lost_status_makes_nothing_unsafe),
         cmocka_unit_test(a_deleted_next_key_is_made_anew),
         cmocka_unit_test(a_command_to_who_does_not_write_is_refused),
+        cmocka_unit_test(a_command_that_nobody_vouches_for_is_refused),
         cmocka_unit_test(another_algorithm_in_the_middle_makes_no_second_key),
         cmocka_unit_test(names_go_both_ways),
     };

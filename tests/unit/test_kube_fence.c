@@ -35,7 +35,7 @@ static int setup(void **state)
     changes = 0;
     proven = false;
     struct fence_options options = {
-        .namespace = "own", .prefix = "keyturn-fence", .again_ms = AGAIN_MS, .changed = on_changed};
+        .namespace = "own", .name = "keyturn-fence", .again_ms = AGAIN_MS, .changed = on_changed};
     fence = fence_new(k.kube, k.loop, &options, NULL);
     assert_non_null(fence);
     return 0;
@@ -92,7 +92,7 @@ static void asks_for_each_policy_and_then_by_a_dry_run(void **state)
 {
     (void)state;
     const char *why = "";
-    assert_false(fence_proven(fence, &why));
+    assert_int_equal(fence_state(fence, &why), FENCE_UNKNOWN);
     assert_string_equal(why, "the fence is being proven");
     whole();
     round_after(0);
@@ -108,7 +108,7 @@ static void asks_for_each_policy_and_then_by_a_dry_run(void **state)
     assert_null(strstr(r->body, "\"data\""));
     assert_true(fake_header_is(r, "Accept",
                                "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"));
-    assert_true(proven && fence_proven(fence, &why));
+    assert_true(proven && fence_state(fence, &why) == FENCE_PROVEN);
     assert_null(why);
     assert_int_equal(changes, 1);
 }
@@ -178,12 +178,39 @@ static void anything_else_is_no_proof(void **state)
         assert_non_null(strstr(err.msg, cases[i].word));
         assert_false(proven);
         const char *why = "";
-        assert_false(fence_proven(fence, &why));
+        assert_int_equal(fence_state(fence, &why),
+                         cases[i].class == ERR_TRANSIENT ? FENCE_UNKNOWN : FENCE_OPEN);
         assert_string_equal(why, err.msg);
     }
     instead(NULL, 0, NULL); /* and without any of it, it is one */
     round_after(RETRY_MS);
     assert_true(proven);
+}
+
+/* One policy, by its own name, and nothing is tried. */
+static void of_commands_is_one_policy(void **state)
+{
+    (void)state;
+    const char *why = "";
+    fence_free(fence);
+    struct fence_options options = {.kind = FENCE_COMMANDS,
+                                    .name = "keyturn-operations",
+                                    .again_ms = AGAIN_MS,
+                                    .changed = on_changed};
+    fence = fence_new(k.kube, k.loop, &options, NULL);
+    assert_non_null(fence);
+    fake_http_on(k.http, "policies/keyturn-operations", -1, 200,
+                 POLICY("\"failurePolicy\":\"Fail\"", "2"));
+    fake_http_on(k.http, "policybindings/keyturn-operations", -1, 200,
+                 BINDING("keyturn-operations", DENY));
+    round_after(0);
+    assert_int_equal(fake_http_count(k.http), 2);
+    assert_int_equal(fence_state(fence, NULL), FENCE_PROVEN);
+    fake_http_forget(k.http);
+    fake_http_on(k.http, "policies/keyturn-operations", -1, 404, "{}");
+    round_after(AGAIN_MS);
+    assert_int_equal(fence_state(fence, &why), FENCE_OPEN);
+    assert_non_null(strstr(why, "no command is taken; install the chart with operations.enabled"));
 }
 
 static void later_rules_will_do(void **state)
@@ -201,7 +228,7 @@ static void proof_is_taken_back(void **state)
     round_after(0);
     instead("policybindings/keyturn-fence-workloads", 404, "{}");
     round_after(AGAIN_MS);
-    assert_false(proven || fence_proven(fence, NULL));
+    assert_false(proven || fence_state(fence, NULL) == FENCE_PROVEN);
     assert_int_equal(changes, 2);
     instead(NULL, 0, NULL);
     round_after(RETRY_MS);
@@ -217,7 +244,7 @@ static void proof_outlives_a_lost_question(void **state)
     round_after(0);
     instead("POST", 503, "{}");
     round_after(AGAIN_MS);
-    assert_true(proven && fence_proven(fence, &why));
+    assert_true(proven && fence_state(fence, &why) == FENCE_PROVEN);
     assert_null(why);
     assert_int_equal(changes, 2);
     assert_int_equal(err.class, ERR_TRANSIENT);
@@ -253,7 +280,7 @@ static void another_policy_neither_proves_nor_disproves(void **state)
         assert_true(proven);
         instead("POST", others[i].status, others[i].body);
         round_after(AGAIN_MS);
-        assert_true(proven && fence_proven(fence, NULL));
+        assert_true(proven && fence_state(fence, NULL) == FENCE_PROVEN);
         assert_non_null(strstr(err.msg, others[i].name));
         instead("POST", 201, "{}");
         round_after(RETRY_MS);
@@ -313,6 +340,7 @@ int main(void)
         CASE(asks_for_each_policy_and_then_by_a_dry_run),
         CASE(asks_again_and_tells_only_news),
         CASE(anything_else_is_no_proof),
+        CASE(of_commands_is_one_policy),
         CASE(later_rules_will_do),
         CASE(proof_is_taken_back),
         CASE(proof_outlives_a_lost_question),
