@@ -67,7 +67,7 @@ class RotationScene(Scene):
         said = until(lambda: self._refusal(operation, number, kid), f"{operation} {number} is refused")
         assert words in said, said
         until(lambda: "keyturn.dev/operation" not in self.get()["metadata"].get("annotations", {}), "the annotation is taken off")
-        until(lambda: any(words in event.message for event in self.events("OperationRefused")), "an Event says why", 15)
+        until(lambda: any(words in event.message for event in self.events("OperationRefused")), "an Event says why", 60)
         assert self.status().get("rotation") == record
         return said
 
@@ -77,10 +77,10 @@ class RotationScene(Scene):
 
     # -- status --
 
-    def wait_phase(self, *phases, seconds=120):
+    def wait_phase(self, *phases, seconds=240):
         return self.wait(lambda status: status.get("phase") in phases, f"phase {phases}", seconds)
 
-    def wait(self, look, what, seconds=120):
+    def wait(self, look, what, seconds=240):
         """look(status) is true of the status that is returned."""
         def seen():
             status = self.status()
@@ -93,10 +93,10 @@ class RotationScene(Scene):
     def lifecycle(self, kid):
         return next((key.get("lifecycle") for key in self.status()["keys"] if key["kid"] == kid), None)
 
-    def wait_lifecycle(self, kid, *lifecycles, seconds=120):
+    def wait_lifecycle(self, kid, *lifecycles, seconds=240):
         return self.wait(lambda status: self.lifecycle(kid) in lifecycles, f"{kid} is {lifecycles}", seconds)
 
-    def wait_steady(self, seconds=120):
+    def wait_steady(self, seconds=240):
         """Nothing is to be done any more, and all of it is published."""
         self.wait_phase("Steady", seconds=seconds)
         return self.wait_ready(seconds=seconds)
@@ -127,7 +127,7 @@ class RotationScene(Scene):
 
     def writes(self):
         """What was done to key components, in order: (CREATE, UPDATE or DELETE; component; active, enabled)."""
-        found = self.realm.call("GET", "/admin-events", params={"resourceTypes": "COMPONENT", "max": 100})
+        found = self.realm.call("GET", "/admin-events", params={"resourceTypes": "COMPONENT", "max": 10000})
         told = []
         for event in sorted(found, key=lambda event: event["time"]):
             config = json.loads(event.get("representation") or "{}").get("config", {})

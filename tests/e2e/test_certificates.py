@@ -90,7 +90,7 @@ def test_a_certificate_expires(scene, kubectl):
         expired = scene.wait_condition("CertificatesValid", "False", "CertificateExpired")
         assert kid in expired["message"] and end in expired["message"]
         until(lambda: seen()["state"] == "PASSIVE" and scene.status()["activeKid"] != kid, "another key signs")
-        assert {"10s", "Expired"} <= set(seen()["announced"])
+        until(lambda: {"10s", "Expired"} <= set(seen()["announced"]), "status remembers what was said")
         assert kid in scene.jwks_kids("ConfigMap", "web-keys"), "tokens that it signed live on"
         operator.restart()
         scene.annotate("prod", refresh="now")

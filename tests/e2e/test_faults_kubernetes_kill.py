@@ -9,6 +9,7 @@ import concurrent.futures
 import json
 import re
 import threading
+import time
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -21,7 +22,7 @@ from scene import Scene, config_map, deployment, secret, until
 
 ROLLOUT_S = 0.5    # how late a rollout is seen: so that every telling writes that it is under way
 WORKERS = 3        # stories told at a time, each in a realm of its own
-TRIES = 3          # a write that did not happen this time: the story is told again
+TRIES = 6          # a write that did not happen this time: the story is told again
 DAY_S = 86400
 WORDS = re.compile(r"[\w-]{40,}|\d+")  # hashes, kids and times differ from run to run
 
@@ -55,7 +56,7 @@ class Story:
         self.scene, self.proxy, self.keys, self.kill_at = scene, proxy, keys, kill_at
         self.stage, self.points = "first", []
         self.dead = threading.Event()
-        self.operator = Operator(scene.namespace, kubeconfig=proxy.kubeconfig, wait=False)
+        self.operator = Operator(scene.namespace, kubeconfig=proxy.kubeconfig, wait=False, resync="1h")
 
     def _written(self, exchange):
         if exchange.status >= 300 or self.dead.is_set():
@@ -87,6 +88,7 @@ class Story:
         self.proxy.on_answer(self._written, write=True, namespace=scene.namespace)
         with self.operator:
             self.until(lambda: self._settled(2, "first"), "the first keys are published")
+            time.sleep(ROLLOUT_S)  # what is still on its way belongs to the first stage
             self.stage = "second"
             scene.realm.add_rsa(name="next", priority=60, active=False, **self.keys.next)
             scene.annotate("prod", refresh="second")
@@ -197,7 +199,7 @@ def test_killed_as_soon_as_a_key_is_published_and_blind_afterwards(kube, crd, ke
     though they take their time here."""
     scene = Scene(kube, namespace, keycloak.create_realm(namespace))
     scene.rotation(consumers=[secret("api"), config_map("web")])
-    with Operator(scene.namespace, kubeconfig=proxy.kubeconfig) as operator:
+    with Operator(scene.namespace, kubeconfig=proxy.kubeconfig, resync="1h") as operator:
         scene.wait_ready()
         until(lambda: scene.files("ConfigMap", "prod-keyturn-record"), "the record")
         scene.realm.add_rsa_generated(name="next", priority=50, active=False)

@@ -65,8 +65,10 @@ def test_etcd_is_compacted_while_the_operator_is_cut_off(story, cluster, proxy):
     """Its place in the stream of events is no more: 410, and it lists again."""
     with Operator(story.namespace, kubeconfig=proxy.kubeconfig) as operator:
         story.wait_ready()
+        until(lambda: story.files("ConfigMap", "prod-keyturn-record"), "the record")
         kids = {key["kid"] for key in story.realm.signing_keys()}
-        listed = len(proxy.seen(verb="watchlist"))
+        lists = lambda: len(proxy.seen(verb=("watchlist", "list")))
+        listed = lists()
         proxy.refuse()
         edit(story)
         story.kube.core.delete_namespaced_config_map("prod-keyturn-record", story.namespace)
@@ -79,7 +81,7 @@ def test_etcd_is_compacted_while_the_operator_is_cut_off(story, cluster, proxy):
         until(lambda: story.status().get("refreshed") == "unseen", "the annotation is served")
         gone = [e for e in proxy.seen(verb="watch") if e.status == 410 or (e.status == 200 and b'"code":410' in e.answer)]
         assert gone, "no watch was told 410"
-        until(lambda: len(proxy.seen(verb="watchlist")) >= listed + len({e.resource for e in gone}), "all that was told 410 is listed again")
+        until(lambda: lists() >= listed + len({e.resource for e in gone}), "all that was told 410 is listed again")
         edit(story)
         wait_repaired(story, kids)
         assert story.read_workload("Deployment", "web").metadata.generation == 2

@@ -34,7 +34,8 @@ def test_names_of_a_consumer(scene):
         published = [scene.kube.core.read_namespaced_secret("its-secret", scene.namespace),
                      scene.kube.core.read_namespaced_config_map("its-map", scene.namespace)]
         assert [item.metadata.annotations["keyturn.dev/consumer"] for item in published] == ["shop", "bank"]
-        assert {event.message.split(":")[0] for event in scene.events("KeysPublished")} == {"consumer shop", "consumer bank"}
+        told = lambda: {event.message.split(":")[0] for event in scene.events("KeysPublished")}
+        until(lambda: told() == {"consumer shop", "consumer bank"}, "an Event for each")
 
 
 def test_formats_and_x5c(scene):

@@ -86,7 +86,8 @@ def test_an_in_cluster_alias_is_no_issuer(fixed, name, written):
         declare(fixed, name, proxy.url, issuer={"url": alias} if written else None)
         said = fixed.wait_condition("IssuerConsistent", "False", "InClusterIssuer", name)
         assert alias in said["message"] and "spec.issuer.url" in said["message"] and "spec.issuer.jwksURL" in said["message"]
-        assert fixed.events("InClusterIssuer", name)
+        uid = fixed.get(name)["metadata"]["uid"]
+        until(lambda: any(e.involved_object.uid == uid for e in fixed.events("InClusterIssuer", name)), "an Event says so")
         proxy.faults = {}
         fixed.patch(name, {"spec": {"issuer": {"url": ISSUER.format(fixed.realm.name)}}, "metadata": {"annotations": {
             "keyturn.dev/refresh": "now"}}})
@@ -97,7 +98,8 @@ def test_an_in_cluster_alias_is_no_issuer(fixed, name, written):
 def test_a_slash_too_many_is_another_issuer(fixed, name):
     declare(fixed, name, issuer={"url": ISSUER.format(fixed.realm.name) + "/"})
     said = fixed.wait_condition("Ready", "False", "IssuerMismatch", name)
-    assert "byte for byte" in said["message"] and fixed.events("IssuerMismatch", name)
+    assert "byte for byte" in said["message"]
+    until(lambda: fixed.events("IssuerMismatch", name), "an Event says so")
 
 
 def test_any_issuer_by_discovery_alone(own, own_keycloak, name):
@@ -165,9 +167,10 @@ def test_a_private_ca_is_trusted_where_it_is_named(own, own_keycloak, name):
     issuer = declare(own, name, own_keycloak.https_url)
     refused = own.wait_condition("Ready", "False", "TLSFailed", name)
     assert "127.0.0.1" in refused["message"] and "spec.issuer.caBundle" in refused["message"]
-    assert own.events("TLSFailed", name)
+    until(lambda: own.events("TLSFailed", name), "an Event says so")
     bundle(own, "corp-ca", **{"ca.crt": own_keycloak.authority.pem, "roots.pem": Authority().pem})
     own.patch(name, {"spec": {"issuer": trusting("corp-ca", key="roots.pem")}})
+    until(lambda: own.status(name)["observedGeneration"] == own.get(name)["metadata"]["generation"], "the other root is in force")
     own.wait_condition("Ready", "False", "TLSFailed", name)
     own.patch(name, {"spec": {"issuer": {"url": issuer, **trusting("corp-ca", key="ca.crt")}}})
     own.wait_ready(name)
@@ -186,11 +189,9 @@ def test_a_ca_is_rotated(fixed, name):
         fixed.wait_ready(name)
         before = fixed.files("ConfigMap", f"{name}-c")
         proxy.tls = new.context()
-        proxy.faults = {"jwks": lie.reset(), "keys": lie.reset()}  # connections that are open end here
-        asked = proxy.asked()
-        until(lambda: proxy.asked() > asked, "the connections are cut")
-        proxy.faults = {}
+        proxy.faults = {"jwks": lie.reset(), "keys": lie.reset()}  # connections that are open end here, one after the other
         fixed.wait_condition("Ready", "False", "TLSFailed", name)
+        proxy.faults = {}
         bundle(fixed, "rotating-ca", **{"ca.crt": old.pem + new.pem})
         fixed.wait_ready(name)
         assert fixed.files("ConfigMap", f"{name}-c") == before

@@ -135,6 +135,19 @@ def versions(scene):
     return found
 
 
+def lease_looks(operator):
+    return operator.proxy.seen(verb="get", resource="leases", passed=True)
+
+
+def settled_versions(scene):
+    """The same at two looks a second apart: Events come after the status that they are about."""
+    def look():
+        found = versions(scene)
+        time.sleep(1)
+        return versions(scene) == found and found
+    return until(look, "nothing is written any more")
+
+
 def test_sigterm_hands_over_at_once(scene, pair, tell):
     leader, follower = pair
     before = generation(scene)
@@ -185,11 +198,12 @@ def test_a_leader_that_is_stopped_and_continued_writes_nothing(scene, pair, tell
         assert before + 1 <= generation(scene) <= before + 2
     time.sleep(max(0, STOPPED_S - (time.monotonic() - stopped)))
     assert len(leader.writes()) == sent
-    good = versions(scene)
+    good = settled_versions(scene)
     looked = len(leader.proxy.exchanges)
+    looks = len(lease_looks(leader))
     leader.signal(signal.SIGCONT)
     leader.wait_log("following")
-    leader.until(lambda: len(leader.proxy.seen(verb="get", resource="leases", passed=True)) > 1, "it looks at the Lease")
+    leader.until(lambda: len(lease_looks(leader)) > looks, "it looks at the Lease")
     leader.until(leader.ready, "ready again")
     asked(scene, "continued")
     assert len(leader.proxy.exchanges) > looked, "it lives"
@@ -218,11 +232,12 @@ def test_leadership_lost_in_the_middle_of_a_pass(scene, pair, tell):
             settled(scene, kids)
             asked(scene, "found")
             settled(scene, kids)
-            good = versions(scene)
+            good = settled_versions(scene)
+            looks = len(lease_looks(leader))
     until(lambda: all(e.status for e in held), "what was on its way has arrived")
     assert {e.status for e in held} == {409}, "each is on a version that is not there any more"
     until(lambda: holder(scene) == follower.identity and not leader.leads(), "one leader")
-    leader.until(lambda: leader.proxy.seen(verb="get", resource="leases", passed=True), "the former leader looks at the Lease")
+    leader.until(lambda: len(lease_looks(leader)) > looks, "the former leader looks at the Lease")
     assert leader.writes()[sent:] == []
     after = versions(scene)
     assert {key for key in good if good[key] != after[key]} <= {"prod"}

@@ -40,10 +40,10 @@ def pods_hashes(scene, app):
     return {pod.metadata.annotations.get(ANNOTATION) for pod in scene.pods(app)}
 
 
-def look_again(scene, operator, value):
+def look_again(scene, operator, value, name="prod"):
     """A pass after a fresh poll, told in status."""
-    scene.annotate("prod", refresh=value)
-    until(lambda: scene.status().get("refreshed") == value, "the operator has looked", 90)
+    scene.annotate(name, refresh=value)
+    until(lambda: scene.status(name).get("refreshed") == value, "the operator has looked", 90)
 
 
 def test_every_kind_is_restarted_once(scene):
@@ -64,7 +64,7 @@ def test_every_kind_is_restarted_once(scene):
         operator.restart()
         look_again(scene, operator, "after a restart")
         assert {kind: generation(scene, kind, name) for kind, name in kinds.items()} == {kind: 3 for kind in kinds}
-        assert len(scene.events("ConsumerRestarted")) == 6
+        until(lambda: len(scene.events("ConsumerRestarted")) == 6, "an Event for each")
 
 
 def test_what_does_not_roll_is_named_with_what_to_do(scene):
@@ -73,12 +73,12 @@ def test_what_does_not_roll_is_named_with_what_to_do(scene):
     scene.pause("ondelete", "StatefulSet")
     scene.pause("byhand", "DaemonSet")
     scene.pause("parted", "StatefulSet")
+    for app in ("paused", "ondelete", "byhand", "parted"):
+        until(lambda: scene.pods(app), f"a pod of {app}")
     patch(scene, "Deployment", "paused", paused=True)
     patch(scene, "StatefulSet", "ondelete", updateStrategy={"type": "OnDelete", "rollingUpdate": None})
     patch(scene, "DaemonSet", "byhand", updateStrategy={"type": "OnDelete", "rollingUpdate": None})
     patch(scene, "StatefulSet", "parted", updateStrategy={"rollingUpdate": {"partition": 1}})
-    for app in ("paused", "ondelete", "byhand", "parted"):
-        until(lambda: scene.pods(app), f"a pod of {app}")
     where = f"-n {scene.namespace}"
     cases = [("paused", deployment("paused"), f"kubectl rollout resume Deployment/paused {where}"),
              ("ondelete", stateful_set("ondelete"), "StatefulSet ondelete: has updateStrategy OnDelete: its pods have to be deleted by hand"),
@@ -94,7 +94,7 @@ def test_what_does_not_roll_is_named_with_what_to_do(scene):
         wait_consumer(scene, "rolls", "UpToDate")
         ready = scene.wait_condition("Ready", "False", "ConsumerFailed")
         assert cases[0][2] in ready["message"]
-        assert len(scene.events("ConsumerFailed")) == 4
+        until(lambda: len(scene.events("ConsumerFailed")) == 4, "an Event for each")
         patch(scene, "Deployment", "paused", paused=False)
         patch(scene, "StatefulSet", "parted", updateStrategy={"rollingUpdate": {"partition": 0}})
         for app in ("ondelete", "byhand"):
@@ -152,7 +152,8 @@ def test_two_rotations_feed_one_workload(scene, keycloak):
             operator.stop()
             operator.flags["settle"] = "0s"  # whoever decides before both are known decides wrongly
             operator.start()
-            look_again(scene, operator, "after a restart")
+            for name in ("prod", "other"):
+                look_again(scene, operator, "after a restart", name)
             scene.wait_ready("other")
             assert generation(scene, "Deployment", "api") == first + 1
             scene.rotation("broken", [config_map("c", restart=[deployment("api")])], issuer=None,
@@ -188,7 +189,8 @@ def test_a_rollout_that_never_ends(scene):
         scene.wait_condition("Ready", "False", "ConsumerFailed")
         patch(scene, "Deployment", "noimage", template=container(image="test.local/pause:1"))
         patch(scene, "StatefulSet", "unready", template=container(readinessProbe=None))
-        scene.kube.core.delete_namespaced_pod("unready-0", scene.namespace)  # a StatefulSet waits for the broken one for ever
+        # A StatefulSet waits for the broken one for ever.
+        until(lambda: scene.kube.core.delete_namespaced_pod("unready-0", scene.namespace), "the broken pod is deleted")
         scene.wait_ready()
         assert consumer(scene, "noimage")["pods"] == consumer(scene, "unready")["pods"] == "1/1"
 
