@@ -547,6 +547,8 @@ bool controller_ready(void *controller, struct buf *why)
     }
     if (!world_synced(c->world)) /* a namespace that is forbidden is named, and stops no other */
         world_explain(c->world, loop_clock_ms() - SILENCE_MS, why);
+    if (!fences_vouch(&c->fences, &sentence)) /* all but commands goes on */
+        buf_appendf(why, "%s\n", sentence);
     return !c->stopping;
 }
 

@@ -60,7 +60,7 @@ void fences_free(struct fences *f)
 bool fences_stand(const struct fences *f, const char **why)
 {
     if (f->own != NULL)
-        return fence_state(f->own, why) == FENCE_PROVEN;
+        return fence_proven(f->own, why);
     if (why != NULL)
         *why = NULL;
     return true;
@@ -71,8 +71,18 @@ bool fences_refused(const struct fences *f, const struct err *err)
     return f->own != NULL && fence_refused(f->own, err);
 }
 
-enum fence_state fences_of_commands(const struct fences *f, const char **why)
+uint64_t fences_ask(const struct fences *f)
+{
+    return f->commands != NULL ? fence_ask(f->commands) : 1;
+}
+
+enum fence_state fences_said(const struct fences *f, uint64_t asked, const char **why)
 {
     *why = NULL;
-    return f->commands != NULL ? fence_state(f->commands, why) : FENCE_PROVEN;
+    return f->commands != NULL ? fence_said(f->commands, asked, why) : FENCE_PROVEN;
+}
+
+bool fences_vouch(const struct fences *f, const char **why)
+{
+    return f->commands == NULL || fence_proven(f->commands, why);
 }

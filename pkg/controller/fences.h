@@ -25,7 +25,13 @@ void fences_free(struct fences *f);
 bool fences_stand(const struct fences *f, const char **why);
 /* True when this is what the fence says to a write of a Secret that it does not let pass. */
 bool fences_refused(const struct fences *f, const struct err *err);
-/* Whether somebody vouches for who commands; *why gets the sentence when not. */
-enum fence_state fences_of_commands(const struct fences *f, const char **why);
+
+/* For a command that was just seen: asks whether somebody vouches for who commands. Returns a
+ * number for fences_said(). */
+uint64_t fences_ask(const struct fences *f);
+/* *why gets the sentence when not. */
+enum fence_state fences_said(const struct fences *f, uint64_t asked, const char **why);
+/* As far as was last heard, for people; *why gets the sentence when not. */
+bool fences_vouch(const struct fences *f, const char **why);
 
 #endif

@@ -243,7 +243,7 @@ static void fail_frozen(struct object_slot *o)
 
 static void refused(struct object_slot *o, const struct err *err)
 {
-    bool may_adopt = controller_options(o->state->controller)->fence != NULL;
+    bool may_adopt = controller_fences(o->state->controller)->own != NULL;
     bool is_foreign = says_foreign(o, err);
     if (is_foreign && o->step == OBJECT_PUT && may_adopt && o->consumer != NULL)
         again(o, OBJECT_ADOPT); /* only the fence can tell whether its owner gave it to us */

@@ -331,5 +331,6 @@ void rotate_release(struct rotation_state *s)
     free(links->intent.kid);
     free(links->sent.kid);
     free(links->trouble);
+    free(links->vouch_for);
     *links = (struct rotate_links){0};
 }

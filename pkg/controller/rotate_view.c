@@ -3,6 +3,7 @@
  * What the engine sees: readings, status, proofs and windows as one engine_view. */
 #include "controller/rotate_view.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include "controller/internal.h"
 #include "controller/report.h"
@@ -345,15 +346,36 @@ static void view_writes(struct rotation_state *s, const struct rotation_object *
     }
 }
 
+/* Asks whether this command may be believed, unless that has been done. */
+static void ask_for_vouch(struct rotation_state *s, const struct operation *o)
+{
+    struct rotate_links *links = &s->rotate;
+    const char *text = arena_printf(controller_pass_arena(s->controller), "%d %" PRIu64 " %s %s %s",
+                                    (int)o->kind, o->number, o->kid != NULL ? o->kid : "",
+                                    o->by != NULL ? o->by : "", o->note != NULL ? o->note : "");
+    if (text != NULL && text_eq(text, links->vouch_for))
+        return;
+    state_text(&links->vouch_for, text);
+    links->vouch = fences_ask(controller_fences(s->controller));
+}
+
+/* A command is believed by what is found out after it was seen, never by a former proof. */
 static void view_command(struct rotation_state *s, const struct rotation_object *object,
                          struct engine_view *v)
 {
     const char *why;
-    enum fence_state state = fences_of_commands(controller_fences(s->controller), &why);
     v->operation = object->operation;
     v->taken = object->status.operation;
-    v->vouching = state == FENCE_UNKNOWN;
-    v->unvouched = state == FENCE_OPEN ? why : NULL;
+    if (v->operation.kind == OPERATION_NONE) {
+        state_text(&s->rotate.vouch_for, NULL);
+        return;
+    }
+    ask_for_vouch(s, &v->operation);
+    enum fence_state state = fences_said(controller_fences(s->controller), s->rotate.vouch, &why);
+    if (state == FENCE_OPEN)
+        v->unvouched = arena_printf(controller_pass_arena(s->controller),
+                                    "%s; then give the command again", why);
+    v->vouch_unknown = state != FENCE_PROVEN && v->unvouched == NULL;
 }
 
 int rotate_view(struct rotation_state *s, const struct rotation_object *object,

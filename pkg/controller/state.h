@@ -133,6 +133,8 @@ struct rotate_links {          /* owned by rotate.c */
     int64_t minting_ms;      /* the first one for the promotion that is to be confirmed; 0: none */
     struct kept_change sent; /* under way */
     uint64_t written;        /* number of the last write that was noted */
+    char *vouch_for;         /* the command of which it was asked whether it may be believed */
+    uint64_t vouch;          /* and what fences_ask() returned */
     char *trouble;           /* why it failed */
     bool hopeless;           /* and will again, until somebody mends it */
     unsigned tries;

@@ -11,6 +11,7 @@
  * nothing. */
 #define PROBE_NAME "keyturn-fence-probe"
 #define RETRY_MS 5000
+#define BEING_PROVEN "the fence is being proven"
 
 static const struct fence_class {
     const char *what;
@@ -45,7 +46,9 @@ struct fence {
     size_t step;               /* one request: policy and binding of each part, then the probe */
     char name[LIMIT_NAME + 1]; /* of the policy this step is about, and of its binding */
     struct err err;            /* of the last round */
-    bool asked, proven;
+    uint64_t round, ended;     /* begun and ended so far */
+    uint64_t wanted;           /* the last that was asked for; 0 none */
+    bool proven;
 };
 
 static void step_send(struct fence *f);
@@ -54,11 +57,14 @@ static void round_end(struct fence *f, const struct err *err)
 {
     bool good = err->class == ERR_NONE;
     bool proven = good || (f->proven && err_is_transient(err->class));
-    bool news = !f->asked || proven != f->proven || !text_eq(err->msg, f->err.msg);
+    bool news =
+        f->ended == 0 || f->wanted != 0 || proven != f->proven || !text_eq(err->msg, f->err.msg);
     f->err = *err;
     f->proven = proven;
-    f->asked = true;
-    loop_timer_in(f->loop, &f->timer, good ? f->options.again_ms : RETRY_MS);
+    f->ended = f->round;
+    if (f->wanted <= f->round)
+        f->wanted = 0;
+    loop_timer_in(f->loop, &f->timer, f->wanted != 0 ? 0 : good ? f->options.again_ms : RETRY_MS);
     if (news)
         f->options.changed(f->options.ctx, proven, &f->err);
 }
@@ -74,7 +80,7 @@ static void judge_get(const struct fence *f, const char *kind, const struct err 
     } else if (answer->class == ERR_FORBIDDEN) {
         err_set(ret, ERR_FORBIDDEN,
                 "%s cannot be proven: the ServiceAccount may not get %s %s; restore the chart's "
-                "ClusterRole for the fence",
+                "ClusterRole for the fence, or upgrade the chart",
                 f->class->what, kind, f->name);
     } else {
         *ret = *answer;
@@ -233,6 +239,7 @@ static void round_begin(void *ctx)
 {
     struct fence *f = ctx;
     f->step = 0;
+    f->round++;
     step_send(f);
 }
 
@@ -271,13 +278,29 @@ void fence_free(struct fence *f)
     free(f);
 }
 
-enum fence_state fence_state(const struct fence *f, const char **why)
+bool fence_proven(const struct fence *f, const char **why)
 {
     if (why != NULL)
-        *why = f->proven ? NULL : f->asked ? f->err.msg : "the fence is being proven";
-    if (f->proven)
+        *why = f->proven ? NULL : f->ended != 0 ? f->err.msg : BEING_PROVEN;
+    return f->proven;
+}
+
+uint64_t fence_ask(struct fence *f)
+{
+    f->wanted = f->round + 1;
+    if (f->call == NULL)
+        loop_timer_in(f->loop, &f->timer, 0);
+    return f->wanted;
+}
+
+enum fence_state fence_said(const struct fence *f, uint64_t round, const char **why)
+{
+    bool heard = f->ended != 0 && f->ended >= round;
+    *why = heard && f->err.class == ERR_NONE ? NULL : heard ? f->err.msg : BEING_PROVEN;
+    if (heard && f->err.class == ERR_NONE)
         return FENCE_PROVEN;
-    return f->asked && !err_is_transient(f->err.class) ? FENCE_OPEN : FENCE_UNKNOWN;
+    /* What is judged here is ERR_FORBIDDEN; all else was never heard. */
+    return heard && f->err.class == ERR_FORBIDDEN ? FENCE_OPEN : FENCE_UNKNOWN;
 }
 
 bool fence_refused(const struct fence *f, const struct err *answer)

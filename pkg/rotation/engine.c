@@ -424,7 +424,7 @@ void engine_decide(const struct engine_view *view, struct engine_plan *plan)
     start(&s);
     size_t i = 0;
     bool may_look = !view->suspended && view->owner == NULL && view->readable;
-    if (!may_look && !view->suspended && view->owner != NULL)
+    if (!may_look && (view->unvouched != NULL || (!view->suspended && view->owner != NULL)))
         pass_listen(&s); /* it refuses */
     if (may_look) {
         plan->intent = (struct change){0};

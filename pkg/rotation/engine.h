@@ -178,8 +178,8 @@ struct engine_view {
     struct change intent;
     struct operation operation;    /* the annotation */
     struct operation taken;        /* the last that was taken */
-    const char *unvouched;         /* why nobody vouches for who commands; NULL somebody does */
-    bool vouching;                 /* not known yet: commands wait */
+    const char *unvouched;         /* why nobody vouches for who commands, NULL else */
+    bool vouch_unknown;            /* whether somebody does; the command waits */
     const struct engine_key *keys; /* of the algorithm, DISABLED ones too */
     size_t keys_count;
 };

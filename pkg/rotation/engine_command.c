@@ -186,12 +186,14 @@ void pass_listen(struct pass *s)
         s->p->taken.cleared = v->taken.kind != OPERATION_NONE;
         return;
     }
-    if (!v->recorded || v->vouching)
+    if (!v->recorded)
         return;
     if (operation_is_same(&v->operation, &v->taken) && !v->taken.cleared) {
-        s->p->clear_operation = true;
+        s->p->clear_operation = !v->suspended;
         return;
     }
+    if (v->vouch_unknown)
+        return;
     s->p->taken = v->operation;
     s->p->taken.at_s = v->now_s;
     s->p->taken.refused = refusal(s, &v->operation);

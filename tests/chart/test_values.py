@@ -269,7 +269,7 @@ def test_two_releases_share_no_name(render):
     one, two = render(release="keyturn"), render(release="other", namespace="other-system")
     name = lambda o: (o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"])
     assert not {name(o) for o in one.objects} & {name(o) for o in two.objects}
-    assert "--fence=other-keyturn-fence" in two.args
+    assert {"--fence=other-keyturn-fence", "--operations-policy=other-keyturn-operations"} <= set(two.args)
     long = render(release="r" * 53)
     assert all(len(o["metadata"]["name"]) <= 63 for o in long.objects)
 

@@ -8,6 +8,7 @@ import pytest
 
 import realm as keycloak_client
 from harness import FINALIZER, MERGE, fresh_namespace, installed
+from kube_proxy import KubeProxy
 from operator_process import Operator
 from rotation_scene import AT_ONCE, ROLES, RotationScene
 from scene import GROUP, config_map, deployment, secret, until
@@ -138,17 +139,45 @@ def test_no_command_is_taken_under_a_name_that_nobody_vouches_for(scene, operato
         until(lambda: any(missing in event.message for event in scene.events("OperationRefused")), "an Event says it", 30)
         assert not scene.status().get("rotation", {}).get("requestedBy")
         until(lambda: "keyturn.dev/operation" not in scene.get()["metadata"].get("annotations", {}), "the command is taken off")
-    operator.until(lambda: operator.logged("the fence stands")[-1]["fence"] == f"{PREFIX}-operations", "proven again", 30)
-    scene.operate("rotate", 1, by=me)
+        assert missing in operator.get("/readyz").text
+    until(lambda: scene.operate("rotate", 1, by=me), "the API server knows the policy")
     status = scene.wait(lambda status: status.get("nextKid"), "a rotation begins")
     assert status["rotation"]["requestedBy"] == me
+    gone(scene)
+
+
+def gone(scene):
     scene.delete()
     until(lambda: scene.kube.custom.list_namespaced_custom_object(*GROUP, scene.namespace, "keyrotations")["items"] == [], "gone")
 
 
+def test_a_command_waits_until_it_is_known_whether_somebody_vouches(scene, release, operator, kubectl, tmp_path):
+    """The question is held on its way: all but the command goes on."""
+    operator.stop()
+    me = kubernetes.client.AuthenticationV1Api().create_self_subject_review({}).status.user_info.username
+    with KubeProxy(tmp_path, forward_token=True) as proxy:
+        proxy.token_file.write_text(kubectl("create", "token", PREFIX, "--namespace", release.namespace, "--duration=1h").stdout.strip())
+        policy = {"verb": "get", "resource": "validatingadmissionpolicies", "name": f"{PREFIX}-operations"}
+        with Operator(release.namespace, kubeconfig=proxy.kubeconfig, **release.flags) as second, proxy.hold(**policy) as gate:
+            scene.rotation(consumers=[config_map("f")], key={"algorithm": "RS256", "takeOver": True}, overlap=AT_ONCE, approval={"promote": "Manual"})
+            scene.wait_ready()
+            scene.operate("rotate", 1, by=me)
+            gate.wait(1)
+            scene.annotate("prod", refresh="meanwhile")
+            until(lambda: scene.status().get("refreshed") == "meanwhile", "other things go on")
+            assert not scene.status().get("operation") and not scene.status().get("rotation", {}).get("requestedBy")
+            assert scene.get()["metadata"]["annotations"]["keyturn.dev/operation"] == "rotate"
+            gate.release()
+            scene.wait(lambda status: status.get("nextKid") and status["rotation"]["requestedBy"] == me, "it is taken")
+            assert second.ready()
+            gone(scene)
+    operator.start()
+
+
 def test_the_rights_of_the_chart_are_enough(scene, operator):
     """The whole life of a KeyRotation by the chart's account: nothing is refused by RBAC."""
-    begun = len(operator.lines)
+    begun = len(operator.lines)  # by a new process: what it lacks at the start counts
+    operator.restart()
     scene.pause("reader")
     scene.rotation("whole", consumers=[secret("c", restart=[deployment("reader")]), config_map("d")], deletionPolicy="Delete")
     scene.wait_ready("whole")

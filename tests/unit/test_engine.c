@@ -347,18 +347,31 @@ static void a_command_that_nobody_vouches_for_is_refused(void **state)
                             .recorded = true,
                             .operation = {.kind = OPERATION_ROTATE, .number = 1, .by = "ann"},
                             .taken = {.kind = OPERATION_ABORT, .number = 1},
-                            .vouching = true};
+                            .vouch_unknown = true};
     (void)state;
     engine_decide(&v, &plan); /* it waits */
     assert_int_equal(plan.taken.kind, OPERATION_ABORT);
     assert_false(plan.clear_operation || plan.taken.cleared);
-    v.vouching = false;
+    v.vouch_unknown = false;
     v.unvouched = "the policy is gone";
-    engine_decide(&v, &plan);
-    assert_int_equal(plan.taken.kind, OPERATION_ROTATE);
-    assert_string_equal(plan.taken.refused, "the policy is gone");
-    assert_int_equal(plan.record.requested_s, 0);
+    for (int suspended = 0; suspended < 2; suspended++) {
+        v.suspended = suspended;
+        engine_decide(&v, &plan);
+        assert_int_equal(plan.taken.kind, OPERATION_ROTATE);
+        assert_string_equal(plan.taken.refused, "the policy is gone");
+        assert_int_equal(plan.record.requested_s, 0);
+    }
+    v.taken = plan.taken; /* it was refused while suspended: the policy's return changes nothing */
     v.unvouched = NULL;
+    engine_decide(&v, &plan);
+    assert_false(plan.clear_operation);
+    v.suspended = false;
+    v.vouch_unknown = true; /* what was taken is taken off all the same */
+    engine_decide(&v, &plan);
+    assert_true(plan.clear_operation);
+    assert_string_equal(plan.taken.refused, "the policy is gone");
+    v.vouch_unknown = false;
+    v.taken = (struct operation){0};
     engine_decide(&v, &plan);
     assert_null(plan.taken.refused);
     assert_int_equal(plan.record.requested_s, NOW);

@@ -92,7 +92,7 @@ static void asks_for_each_policy_and_then_by_a_dry_run(void **state)
 {
     (void)state;
     const char *why = "";
-    assert_int_equal(fence_state(fence, &why), FENCE_UNKNOWN);
+    assert_false(fence_proven(fence, &why));
     assert_string_equal(why, "the fence is being proven");
     whole();
     round_after(0);
@@ -108,7 +108,7 @@ static void asks_for_each_policy_and_then_by_a_dry_run(void **state)
     assert_null(strstr(r->body, "\"data\""));
     assert_true(fake_header_is(r, "Accept",
                                "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"));
-    assert_true(proven && fence_state(fence, &why) == FENCE_PROVEN);
+    assert_true(proven && fence_proven(fence, &why));
     assert_null(why);
     assert_int_equal(changes, 1);
 }
@@ -178,8 +178,7 @@ static void anything_else_is_no_proof(void **state)
         assert_non_null(strstr(err.msg, cases[i].word));
         assert_false(proven);
         const char *why = "";
-        assert_int_equal(fence_state(fence, &why),
-                         cases[i].class == ERR_TRANSIENT ? FENCE_UNKNOWN : FENCE_OPEN);
+        assert_false(fence_proven(fence, &why));
         assert_string_equal(why, err.msg);
     }
     instead(NULL, 0, NULL); /* and without any of it, it is one */
@@ -187,30 +186,88 @@ static void anything_else_is_no_proof(void **state)
     assert_true(proven);
 }
 
-/* One policy, by its own name, and nothing is tried. */
-static void of_commands_is_one_policy(void **state)
+/* In place of the fence of setup(). */
+static void make_commands(int status, const char *policy, const char *binding)
 {
-    (void)state;
-    const char *why = "";
-    fence_free(fence);
     struct fence_options options = {.kind = FENCE_COMMANDS,
                                     .name = "keyturn-operations",
                                     .again_ms = AGAIN_MS,
                                     .changed = on_changed};
+    fence_free(fence);
     fence = fence_new(k.kube, k.loop, &options, NULL);
     assert_non_null(fence);
-    fake_http_on(k.http, "policies/keyturn-operations", -1, 200,
-                 POLICY("\"failurePolicy\":\"Fail\"", "2"));
-    fake_http_on(k.http, "policybindings/keyturn-operations", -1, 200,
-                 BINDING("keyturn-operations", DENY));
+    fake_http_forget(k.http);
+    fake_http_on(k.http, "policies/keyturn-operations", -1, status, policy);
+    fake_http_on(k.http, "policybindings/keyturn-operations", -1, 200, binding);
+}
+
+#define FAIL_CLOSED "\"failurePolicy\":\"Fail\""
+
+/* One policy, by its own name, and nothing is tried. */
+static void of_commands_is_one_policy(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        const char *policy, *binding;
+        enum fence_state said;
+        const char *words;
+    } cases[] = {
+        {200, POLICY(FAIL_CLOSED, "2"), BINDING("keyturn-operations", DENY), FENCE_PROVEN, NULL},
+        {404, "{}", "{}", FENCE_OPEN, "no command is taken; install the chart with operations"},
+        {403, "{}", "{}", FENCE_OPEN, "upgrade the chart"},
+        {200, POLICY(FAIL_CLOSED, "1"), "{}", FENCE_OPEN, "has rules 1"},
+        {200, POLICY(FAIL_CLOSED, "2"), BINDING("keyturn-operations", ""), FENCE_OPEN,
+         "keyturn-operations does not deny"},
+        {503, "{}", "{}", FENCE_UNKNOWN, "the fence for commands (keyturn-operations)"},
+        {401, "{}", "{}", FENCE_UNKNOWN, "401"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *why = "";
+        make_commands(cases[i].status, cases[i].policy, cases[i].binding);
+        size_t before = fake_http_count(k.http);
+        uint64_t asked = fence_ask(fence);
+        assert_int_equal(fence_said(fence, asked, &why), FENCE_UNKNOWN);
+        round_after(0);
+        assert_true(fake_http_count(k.http) - before <= 2);
+        assert_int_equal(fence_said(fence, asked, &why), cases[i].said);
+        assert_true(cases[i].words == NULL ? why == NULL : strstr(why, cases[i].words) != NULL);
+    }
+}
+
+static void a_former_proof_says_nothing_of_a_later_question(void **state)
+{
+    (void)state;
+    const char *why = "";
+    make_commands(200, POLICY(FAIL_CLOSED, "2"), BINDING("keyturn-operations", DENY));
     round_after(0);
-    assert_int_equal(fake_http_count(k.http), 2);
-    assert_int_equal(fence_state(fence, NULL), FENCE_PROVEN);
+    assert_true(fence_proven(fence, NULL));
+    fake_http_forget(k.http);
+    fake_http_on(k.http, "policies/keyturn-operations", -1, 503, "{}");
+    uint64_t asked = fence_ask(fence);
+    int before = changes;
+    round_after(0);
+    assert_true(fence_proven(fence, NULL) && changes == before + 1);
+    assert_int_equal(fence_said(fence, asked, &why), FENCE_UNKNOWN);
     fake_http_forget(k.http);
     fake_http_on(k.http, "policies/keyturn-operations", -1, 404, "{}");
-    round_after(AGAIN_MS);
-    assert_int_equal(fence_state(fence, &why), FENCE_OPEN);
-    assert_non_null(strstr(why, "no command is taken; install the chart with operations.enabled"));
+    round_after(RETRY_MS);
+    assert_int_equal(fence_said(fence, asked, &why), FENCE_OPEN);
+    make_commands(200, POLICY(FAIL_CLOSED, "2"), BINDING("keyturn-operations", DENY));
+    asked = fence_ask(fence);
+    fake_loop_advance(k.loop, 0); /* a round is under way, and is not that of the next question */
+    assert_int_equal(fence_ask(fence), asked + 1);
+    before = changes;
+    fake_http_run(k.http);
+    assert_int_equal(changes, before + 1); /* who asked first waits for no other */
+    assert_int_equal(fence_said(fence, asked, &why), FENCE_PROVEN);
+    assert_int_equal(fence_said(fence, asked + 1, &why), FENCE_UNKNOWN);
+    round_after(0);
+    assert_int_equal(fence_said(fence, asked + 1, &why), FENCE_PROVEN);
+    before = changes;
+    fence_ask(fence); /* the answer is told, though it is no news */
+    round_after(0);
+    assert_int_equal(changes, before + 1);
 }
 
 static void later_rules_will_do(void **state)
@@ -228,7 +285,7 @@ static void proof_is_taken_back(void **state)
     round_after(0);
     instead("policybindings/keyturn-fence-workloads", 404, "{}");
     round_after(AGAIN_MS);
-    assert_false(proven || fence_state(fence, NULL) == FENCE_PROVEN);
+    assert_false(proven || fence_proven(fence, NULL));
     assert_int_equal(changes, 2);
     instead(NULL, 0, NULL);
     round_after(RETRY_MS);
@@ -244,7 +301,7 @@ static void proof_outlives_a_lost_question(void **state)
     round_after(0);
     instead("POST", 503, "{}");
     round_after(AGAIN_MS);
-    assert_true(proven && fence_state(fence, &why) == FENCE_PROVEN);
+    assert_true(proven && fence_proven(fence, &why));
     assert_null(why);
     assert_int_equal(changes, 2);
     assert_int_equal(err.class, ERR_TRANSIENT);
@@ -280,7 +337,7 @@ static void another_policy_neither_proves_nor_disproves(void **state)
         assert_true(proven);
         instead("POST", others[i].status, others[i].body);
         round_after(AGAIN_MS);
-        assert_true(proven && fence_state(fence, NULL) == FENCE_PROVEN);
+        assert_true(proven && fence_proven(fence, NULL));
         assert_non_null(strstr(err.msg, others[i].name));
         instead("POST", 201, "{}");
         round_after(RETRY_MS);
@@ -341,6 +398,7 @@ int main(void)
         CASE(asks_again_and_tells_only_news),
         CASE(anything_else_is_no_proof),
         CASE(of_commands_is_one_policy),
+        CASE(a_former_proof_says_nothing_of_a_later_question),
         CASE(later_rules_will_do),
         CASE(proof_is_taken_back),
         CASE(proof_outlives_a_lost_question),
